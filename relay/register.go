@@ -1,0 +1,186 @@
+package relay
+
+import (
+	"context"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/byway-proxy/byway/chain"
+)
+
+// A tunnel is one request being carried, from its routing to its end.
+type tunnel struct {
+	relay    *Relay
+	request  Request
+	decision Decision
+	began    time.Time
+	cancel   atomic.Pointer[context.CancelFunc] // ends the dial
+
+	up, down int64 // bytes; set when the copy has ended
+	err      error
+
+	// guarded by the register
+	ends   [2]net.Conn
+	killed bool
+}
+
+// close is called once, when an opened tunnel has ended.
+func (t *tunnel) close() {
+	t.relay.live.remove(t)
+	t.relay.Trace.closed(t.request, t.decision, Stats{
+		Up: t.up, Down: t.down, Lasted: time.Since(t.began), Err: t.err,
+	})
+}
+
+// kill cuts the tunnel: a dial under way is cancelled, conns are closed, and
+// whoever copies between them comes back.
+func (t *tunnel) kill() {
+	l := &t.relay.live
+	l.mu.Lock()
+	t.killed = true
+	ends := t.ends
+	l.mu.Unlock()
+	if cancel := t.cancel.Load(); cancel != nil {
+		(*cancel)()
+	}
+	for _, c := range ends {
+		if c != nil {
+			_ = chain.Abort(c)
+		}
+	}
+}
+
+// register holds the live tunnels. Its zero value is ready.
+type register struct {
+	mu      sync.Mutex
+	tunnels map[*tunnel]struct{}
+	refused bool
+	idle    chan struct{} // made by refuse, closed when no tunnel is left
+}
+
+func (l *register) add(t *tunnel) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.refused {
+		return false
+	}
+	if l.tunnels == nil {
+		l.tunnels = make(map[*tunnel]struct{})
+	}
+	l.tunnels[t] = struct{}{}
+	return true
+}
+
+// attach makes c one of t's ends. If t was killed meanwhile, it closes c and
+// reports false.
+func (l *register) attach(t *tunnel, c net.Conn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if t.killed {
+		_ = chain.Abort(c)
+		return false
+	}
+	if t.ends[0] == nil {
+		t.ends[0] = c
+	} else {
+		t.ends[1] = c
+	}
+	return true
+}
+
+func (l *register) remove(t *tunnel) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.tunnels, t)
+	if l.refused && len(l.tunnels) == 0 {
+		l.signal()
+	}
+}
+
+// refuse lets no more tunnels in, and returns a channel that is closed when the
+// last one has left.
+func (l *register) refuse() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.refused = true
+	if l.idle == nil {
+		l.idle = make(chan struct{})
+	}
+	if len(l.tunnels) == 0 {
+		l.signal()
+	}
+	return l.idle
+}
+
+func (l *register) signal() {
+	if l.idle == nil {
+		return
+	}
+	select {
+	case <-l.idle:
+	default:
+		close(l.idle)
+	}
+}
+
+func (l *register) killAll() {
+	l.mu.Lock()
+	all := make([]*tunnel, 0, len(l.tunnels))
+	for t := range l.tunnels {
+		all = append(all, t)
+	}
+	l.mu.Unlock()
+	for _, t := range all {
+		t.kill()
+	}
+}
+
+func (l *register) len() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.tunnels)
+}
+
+// dialed is a conn of [Relay.Dial]: it counts bytes and leaves the register
+// when it is closed.
+type dialed struct {
+	net.Conn
+	t        *tunnel
+	up, down atomic.Int64
+	once     sync.Once
+}
+
+func (d *dialed) Read(p []byte) (int, error) {
+	n, err := d.Conn.Read(p)
+	d.down.Add(int64(n))
+	return n, err
+}
+
+func (d *dialed) Write(p []byte) (int, error) {
+	n, err := d.Conn.Write(p)
+	d.up.Add(int64(n))
+	return n, err
+}
+
+func (d *dialed) CloseWrite() error { return chain.CloseWrite(d.Conn) }
+
+func (d *dialed) Close() error {
+	err := d.Conn.Close()
+	d.end()
+	return err
+}
+
+func (d *dialed) Abort() error {
+	err := chain.Abort(d.Conn)
+	d.end()
+	return err
+}
+
+func (d *dialed) end() {
+	d.once.Do(func() {
+		d.t.up, d.t.down = d.up.Load(), d.down.Load()
+		d.t.close()
+	})
+}

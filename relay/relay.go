@@ -1,0 +1,189 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"net"
+	"syscall"
+	"time"
+
+	"github.com/byway-proxy/byway/chain"
+)
+
+// A Request is what a client asks for.
+type Request struct {
+	Network  string   // "tcp" or "udp"
+	Addr     string   // host:port as the client wrote it, a name unresolved
+	User     string   // the authenticated user, or ""
+	Client   net.Addr // the client's address; may be nil
+	Listener string   // the address of the listener it came to
+}
+
+// A Pending is a request that is parsed and not yet answered. Exactly one of
+// Accept and Reject is called, once. Both answer within a limit of their own.
+type Pending interface {
+	Request() Request
+
+	// Accept says yes and hands over the client's end, which the caller then
+	// closes. After an error there is nothing to close.
+	Accept() (net.Conn, error)
+
+	// Reject says no: err decides the words (see [chain.Errno] and [ErrBlocked]).
+	// The client's end is closed when it returns.
+	Reject(err error) error
+}
+
+// A Decision tells where a request goes. Its zero value blocks.
+type Decision struct {
+	Dialer chain.Dialer // opens the connection; nil blocks
+	Via    string       // "block", "direct", or the chain's name
+	Rule   string       // the rule that decided, for people
+}
+
+// A Router decides. It must not touch the network, and is safe for concurrent use.
+type Router interface {
+	Route(ctx context.Context, r Request) Decision
+}
+
+// RouterFunc is a function that is a [Router].
+type RouterFunc func(ctx context.Context, r Request) Decision
+
+// Route calls f.
+func (f RouterFunc) Route(ctx context.Context, r Request) Decision { return f(ctx, r) }
+
+// ErrBlocked is the error of a request that a rule blocks, or that no rule
+// allows. Its errno is EACCES.
+var ErrBlocked error = blocked{}
+
+type blocked struct{}
+
+func (blocked) Error() string        { return "blocked by a rule" }
+func (blocked) Is(target error) bool { return target == syscall.EACCES }
+
+// ErrClosed is the error of a request that comes after [Relay.Shutdown] or Close.
+var ErrClosed = errors.New("shutting down")
+
+// A Relay serves requests. Router is required: without one everything is
+// blocked. The fields must not change once it serves.
+type Relay struct {
+	Router Router
+
+	// DialLimit bounds the opening of a tunnel; 0 means 30 s.
+	DialLimit time.Duration
+
+	// IdleLimit ends a tunnel in which no byte moved, either way, for that long;
+	// 0 means 10 minutes.
+	IdleLimit time.Duration
+
+	// Trace is told what happens; it may be nil.
+	Trace *Trace
+
+	live register
+}
+
+func (r *Relay) dialLimit() time.Duration {
+	if r.DialLimit > 0 {
+		return r.DialLimit
+	}
+	return 30 * time.Second
+}
+
+func (r *Relay) idleLimit() time.Duration {
+	if r.IdleLimit > 0 {
+		return r.IdleLimit
+	}
+	return 10 * time.Minute
+}
+
+// Serve carries p to its end: it routes and dials, answers, and copies until
+// both directions have ended, the tunnel idles, or the relay is closed. ctx
+// bounds the opening and, when it is cancelled, ends the tunnel. The error tells
+// why no tunnel was opened, or why it did not end in good order.
+func (r *Relay) Serve(ctx context.Context, p Pending) error {
+	t, conn, err := r.open(ctx, p.Request())
+	if err != nil {
+		return errors.Join(err, p.Reject(err))
+	}
+	defer t.close()
+	client, err := p.Accept()
+	if err != nil {
+		_ = conn.Close()
+		t.err = err
+		return err
+	}
+	if !r.live.attach(t, client) {
+		return ErrClosed
+	}
+	stop := context.AfterFunc(ctx, t.kill)
+	defer stop()
+	t.up, t.down, t.err = Copy(client, conn, r.idleLimit())
+	return t.err
+}
+
+// Dial routes q and opens a connection to its target, which counts as a live
+// tunnel until it is closed. It is for protocol code that has no one tunnel per
+// request, such as a pool of HTTP connections.
+func (r *Relay) Dial(ctx context.Context, q Request) (net.Conn, error) {
+	t, conn, err := r.open(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	return &dialed{Conn: conn, t: t}, nil
+}
+
+// open routes, dials and registers the tunnel. On success the tunnel owns conn.
+func (r *Relay) open(ctx context.Context, q Request) (*tunnel, net.Conn, error) {
+	var d Decision
+	if r.Router != nil {
+		d = r.Router.Route(ctx, q)
+	}
+	if d.Dialer == nil {
+		d.Via = "block"
+		r.Trace.failed(q, d, ErrBlocked)
+		return nil, nil, ErrBlocked
+	}
+	t := &tunnel{relay: r, request: q, decision: d, began: time.Now()}
+	if !r.live.add(t) {
+		r.Trace.failed(q, d, ErrClosed)
+		return nil, nil, ErrClosed
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.dialLimit())
+	defer cancel()
+	t.cancel.Store(&cancel)
+	conn, err := d.Dialer.DialContext(ctx, q.Network, q.Addr)
+	if err == nil && !r.live.attach(t, conn) {
+		conn, err = nil, ErrClosed
+	}
+	if err != nil {
+		r.live.remove(t)
+		r.Trace.failed(q, d, err)
+		return nil, nil, err
+	}
+	r.Trace.opened(q, d, time.Since(t.began))
+	return t, conn, nil
+}
+
+// Shutdown refuses new requests and waits for the live tunnels to end. When ctx
+// ends first, it cuts them and returns the ctx's error.
+func (r *Relay) Shutdown(ctx context.Context) error {
+	idle := r.live.refuse()
+	select {
+	case <-idle:
+		return nil
+	case <-ctx.Done():
+		r.live.killAll()
+		<-idle
+		return ctx.Err()
+	}
+}
+
+// Close refuses new requests and cuts the live tunnels.
+func (r *Relay) Close() error {
+	idle := r.live.refuse()
+	r.live.killAll()
+	<-idle
+	return nil
+}
+
+// Live returns how many tunnels are open or being opened.
+func (r *Relay) Live() int { return r.live.len() }
