@@ -1,0 +1,149 @@
+package configs
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"time"
+)
+
+// Client is the file of the local side. Paths in it are ready to open: what was
+// relative starts at the folder of the file.
+type Client struct {
+	Listeners []Listener `toml:"listen,required"` // at least one
+	Hops      []Hop      `toml:"hop"`
+	Chains    []Chain    `toml:"chain"`
+	Routes    []Route    `toml:"route"` // the first that fits wins; none: everything is blocked
+	Timeouts  Timeouts   `toml:"timeouts"`
+
+	report reporter
+}
+
+// Listener is one address that takes SOCKS and HTTP proxy requests.
+type Listener struct {
+	Address string `toml:"address,required"` // host:port; port 0 takes any that is free
+	Open    bool   `toml:"open"`             // serve beyond loopback without Users; default false
+	Users   []User `toml:"user"`             // none: no credentials are asked for
+}
+
+// User is one who may use a listener or the egress.
+type User struct {
+	Name   string `toml:"name,required"`
+	Secret Secret `toml:"secret,required"`
+}
+
+// Hop is one upstream proxy.
+type Hop struct {
+	Name string `toml:"name,required"` // unique
+
+	// URL has one of the schemes in HopSchemes, a host, a port from 1 to 65535
+	// or none (defaults are not filled in), and nothing else: userinfo in the
+	// file has been moved to User and Secret.
+	URL *url.URL `toml:"url,required"`
+
+	User   string `toml:"user"`   // for socks4 and socks4a, the userid
+	Secret Secret `toml:"secret"` // with User only
+
+	Pipeline         Pipeline      `toml:"pipeline"`          // default PipelineAuto; of use to socks5 and socks5h
+	DialTimeout      time.Duration `toml:"dial_timeout"`      // reaching the hop; default 10s
+	HandshakeTimeout time.Duration `toml:"handshake_timeout"` // TLS and the proxy's protocol; default 10s
+	TLS              HopTLS        `toml:"tls"`               // of use to https
+}
+
+func (h *Hop) setDefaults() {
+	h.Pipeline = PipelineAuto
+	h.DialTimeout, h.HandshakeTimeout = 10*time.Second, 10*time.Second
+}
+
+// HopTLS says how a hop proves itself and how we prove ourselves to it. The
+// zero value means the system's roots, the URL's host, and no client certificate.
+type HopTLS struct {
+	ServerName  string `toml:"server_name"`      // default: the URL's host
+	CA          string `toml:"ca,path"`          // PEM file of roots to trust instead of the system's
+	Pins        []Pin  `toml:"pin,single"`       // one of them must be a key of the hop's certificate
+	Certificate string `toml:"certificate,path"` // PEM file; goes with Key
+	Key         string `toml:"key,path"`         // PEM file; goes with Certificate
+}
+
+// Chain is a way through hops, the nearest first.
+type Chain struct {
+	Name string   `toml:"name,required"` // unique; neither Direct nor Block
+	Hops []string `toml:"hops,required"` // at least one; names of Client.Hops
+}
+
+// What a route may lead to besides a chain.
+const (
+	Direct = "direct" // out from here, through no hop
+	Block  = "block"  // refused
+)
+
+// Route says where requests go.
+type Route struct {
+	To string `toml:"to,required"` // the name of a chain, Direct or Block
+}
+
+// Timeouts are all more than zero.
+type Timeouts struct {
+	Handshake time.Duration `toml:"handshake"` // the client's greeting and request; default 10s
+	Dial      time.Duration `toml:"dial"`      // opening a tunnel, all the way; default 30s
+	Idle      time.Duration `toml:"idle"`      // a tunnel without a byte in either direction; default 10m
+	Drain     time.Duration `toml:"drain"`     // for live tunnels at shutdown; default 10s, egress 30s
+}
+
+func (c *Client) setDefaults() { c.Timeouts = defaultTimeouts(10 * time.Second) }
+
+func defaultTimeouts(drain time.Duration) Timeouts {
+	return Timeouts{Handshake: 10 * time.Second, Dial: 30 * time.Second, Idle: 10 * time.Minute, Drain: drain}
+}
+
+// HopSchemes returns the URL schemes that a hop may have.
+func HopSchemes() []string {
+	return []string{"socks4", "socks4a", "socks5", "socks5h", "http", "https"}
+}
+
+// LoadClient reads and parses the client file at path. Its errors are [Errors].
+func LoadClient(path string) (*Client, error) {
+	data, err := read(path)
+	if err != nil {
+		return nil, err
+	}
+	return ParseClient(path, data)
+}
+
+// ParseClient parses a client file. Errors, which are [Errors], call it name,
+// and relative paths in it start at name's folder. It reads the secrets.
+func ParseClient(name string, data []byte) (*Client, error) {
+	c := &Client{}
+	d, err := decode(name, data, c)
+	if err != nil {
+		return nil, err
+	}
+	c.report = d.source.errorf
+	c.check(d)
+	if err := d.err(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Errorf returns an error in the value at a path such as "hop[1].url", or, if
+// the file has no such key, in the nearest table above it. It is for those who
+// build from c; format is that of fmt.Errorf, %w included, and should yield
+// "what is wrong; what to do".
+func (c *Client) Errorf(path, format string, args ...any) *Error {
+	return c.report.errorf(path, format, args...)
+}
+
+func read(path string) ([]byte, error) {
+	data, err := os.ReadFile(path)
+	if err == nil {
+		return data, nil
+	}
+	var pathErr *fs.PathError
+	if errors.As(err, &pathErr) {
+		err = pathErr.Err // its text has the path once more
+	}
+	return nil, Errors{{File: path, Err: fmt.Errorf("cannot be read: %w; give the path of a configuration file", err)}}
+}

@@ -1,0 +1,93 @@
+package configs
+
+import (
+	"net/netip"
+	"net/url"
+	"time"
+)
+
+// Egress is the file of the companion on the server. Paths in it are ready to
+// open: what was relative starts at the folder of the file.
+type Egress struct {
+	Listeners    []EgressListener `toml:"listen,required"` // exactly one, for now
+	TLS          EgressTLS        `toml:"tls"`
+	Sites        []Site           `toml:"site,required"` // exactly one, for now
+	Users        []User           `toml:"user,required"` // at least one: never an open proxy
+	Destinations Destinations     `toml:"destinations"`
+	Timeouts     Timeouts         `toml:"timeouts"`
+
+	report reporter
+}
+
+// EgressListener is one address that the website and the proxy are served on.
+type EgressListener struct {
+	Address string `toml:"address,required"` // host:port; port 0 takes any that is free
+}
+
+// EgressTLS names the certificate, or says what to make one for.
+type EgressTLS struct {
+	Certificate string `toml:"certificate,path"` // PEM file; goes with Key
+	Key         string `toml:"key,path"`         // PEM file; goes with Certificate
+
+	// Names are the DNS names and IP addresses of the certificate that is made
+	// when there is none: at least one then, and none otherwise.
+	Names []string `toml:"names"`
+
+	// State is the folder where that certificate and its key are kept. It is
+	// "state" beside the file by default, and empty if Certificate is given.
+	State string `toml:"state,path"`
+}
+
+// Site is the website that those without a credential see: exactly one of Root
+// and Upstream is set.
+type Site struct {
+	Root     string   `toml:"root,path"` // folder of static files
+	Upstream *url.URL `toml:"upstream"`  // http or https, without credentials
+}
+
+// Destinations says what tunnels may lead to, beyond the refusal of
+// special-purpose ranges that needs no configuration. The prefixes are masked,
+// and none is IPv4 inside IPv6.
+type Destinations struct {
+	Allow     []netip.Prefix `toml:"allow"`      // exceptions from the special-purpose ranges
+	Deny      []netip.Prefix `toml:"deny"`       // refused too
+	DenyPorts []uint16       `toml:"deny_ports"` // default 25, 465, 587; an empty list denies none
+}
+
+func (e *Egress) setDefaults() {
+	e.Timeouts = defaultTimeouts(30 * time.Second)
+	e.Destinations.DenyPorts = []uint16{25, 465, 587}
+}
+
+// LoadEgress reads and parses the egress file at path. Its errors are [Errors].
+func LoadEgress(path string) (*Egress, error) {
+	data, err := read(path)
+	if err != nil {
+		return nil, err
+	}
+	return ParseEgress(path, data)
+}
+
+// ParseEgress parses an egress file. Errors, which are [Errors], call it name,
+// and relative paths in it start at name's folder. It reads the secrets.
+func ParseEgress(name string, data []byte) (*Egress, error) {
+	e := &Egress{}
+	d, err := decode(name, data, e)
+	if err != nil {
+		return nil, err
+	}
+	e.report = d.source.errorf
+	e.check(d)
+	if err := d.err(); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// Errorf returns an error in the value at a path such as "user[1].name", or, if
+// the file has no such key, in the nearest table above it. It is for those who
+// build from e; format is that of fmt.Errorf, %w included, and should yield
+// "what is wrong; what to do".
+func (e *Egress) Errorf(path, format string, args ...any) *Error {
+	return e.report.errorf(path, format, args...)
+}

@@ -1,0 +1,126 @@
+package configs
+
+import (
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/BurntSushi/toml"
+	"github.com/google/go-cmp/cmp"
+)
+
+// schemaKeys returns every key below a struct, without indices.
+func schemaKeys(t reflect.Type, path string) []string {
+	var all []string
+	for _, f := range fields(t) {
+		ft, key := t.Field(f.index).Type, join(path, f.key)
+		if ft.Kind() == reflect.Slice {
+			ft = ft.Elem()
+		}
+		switch {
+		case ft == reflect.TypeFor[Secret]():
+			all = append(all, join(key, "file"), join(key, "env"))
+		case isTable(ft):
+			all = append(all, schemaKeys(ft, key)...)
+		default:
+			all = append(all, key)
+		}
+	}
+	return all
+}
+
+var tableHeader = regexp.MustCompile(`^\[+([^\]]+)\]+`)
+
+// sampleKeys returns every key in a sample, those commented out included.
+func sampleKeys(t *testing.T, sample string) []string {
+	t.Helper()
+	var all []string
+	table := ""
+	for _, line := range strings.Split(sample, "\n") {
+		if s, ok := strings.CutPrefix(line, "#"); ok && s != "" && s[0] != ' ' && s[0] != '#' {
+			line = s
+		}
+		if m := tableHeader.FindStringSubmatch(line); m != nil {
+			table = m[1]
+			continue
+		}
+		var pairs map[string]any
+		if _, err := toml.Decode(line, &pairs); err != nil {
+			t.Errorf("line %q: %v", line, err)
+		}
+		for key, value := range pairs {
+			if m, ok := value.(map[string]any); ok {
+				for sub := range m {
+					all = append(all, join(join(table, key), sub))
+				}
+				continue
+			}
+			all = append(all, join(table, key))
+		}
+	}
+	return all
+}
+
+func TestSamplesHaveEveryKey(t *testing.T) {
+	for sample, schema := range map[string]reflect.Type{
+		ClientSample: reflect.TypeFor[Client](),
+		EgressSample: reflect.TypeFor[Egress](),
+	} {
+		want := slices.Sorted(slices.Values(schemaKeys(schema, "")))
+		got := slices.Compact(slices.Sorted(slices.Values(sampleKeys(t, sample))))
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("sample of %v (-schema +sample):\n%s", schema, diff)
+		}
+	}
+}
+
+func TestClientSampleLoads(t *testing.T) {
+	dir := folder(t, map[string]string{"byway.toml": ClientSample, "paris.token": "hunter2\n"})
+	c, err := LoadClient(filepath.Join(dir, "byway.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := defaultTimeouts(10 * time.Second); c.Timeouts != want {
+		t.Errorf("the sample's timeouts are %v, the defaults %v", c.Timeouts, want)
+	}
+	if len(c.Hops) != 2 || c.Hops[1].Secret.Reveal() != "hunter2" {
+		t.Errorf("got hops %+v", c.Hops)
+	}
+}
+
+// With its alternatives taken instead, the sample loads too, and says the
+// defaults where it claims to.
+func TestClientSampleUncommented(t *testing.T) {
+	dir := folder(t, map[string]string{"alice.pw": "hunter2\n"})
+	t.Setenv("PARIS_TOKEN", "hunter3")
+	t.Setenv("BOB_PW", "hunter4")
+	text := strings.Replace(ClientSample, `secret = { file = "paris.token" }`, "", 1)
+	text = regexp.MustCompile(`(?m)^#([^ #\n-])`).ReplaceAllString(text, "$1")
+	c, err := ParseClient(filepath.Join(dir, "byway.toml"), []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var defaults Hop
+	defaults.setDefaults()
+	h := c.Hops[0]
+	if h.Pipeline != defaults.Pipeline || h.DialTimeout != defaults.DialTimeout || h.HandshakeTimeout != defaults.HandshakeTimeout {
+		t.Errorf("the sample's defaults are %+v, the true ones %+v", h, defaults)
+	}
+}
+
+func TestEgressSampleLoads(t *testing.T) {
+	dir := folder(t, map[string]string{"egress.toml": EgressSample, "alice.token": "hunter2\n"})
+	e, err := LoadEgress(filepath.Join(dir, "egress.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var defaults Egress
+	defaults.setDefaults()
+	if e.Timeouts != defaults.Timeouts || !cmp.Equal(e.Destinations, defaults.Destinations) {
+		t.Errorf("the sample's defaults are %+v, the true ones %+v", e, defaults)
+	}
+}

@@ -1,0 +1,120 @@
+package configs
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"reflect"
+	"strings"
+	"time"
+)
+
+// A Pin is the SHA-256 of a certificate's SubjectPublicKeyInfo (RFC 7469 §2.4).
+type Pin [sha256.Size]byte
+
+// String returns the pin as it is written in the file: "sha256/" and base64.
+func (p Pin) String() string { return pinPrefix + base64.StdEncoding.EncodeToString(p[:]) }
+
+const pinPrefix = "sha256/"
+
+// A Pipeline says whether a SOCKS5 handshake goes out in one flight, without
+// waiting for the hop's answers in between.
+type Pipeline string
+
+// The values of Pipeline.
+const (
+	PipelineAuto Pipeline = "auto" // the hop decides
+	PipelineOn   Pipeline = "on"
+	PipelineOff  Pipeline = "off"
+)
+
+// A parser makes a value of one type from a string.
+type parser struct {
+	want, advice string // for values that are no strings
+	parse        func(string) (any, error)
+}
+
+// parsers holds the types that are strings in the file.
+var parsers = map[reflect.Type]parser{
+	reflect.TypeFor[time.Duration](): {"a duration", `write it with its unit, such as "10s"`, parseDuration},
+	reflect.TypeFor[*url.URL]():      {"a URL", `write it in "quotes"`, parseURL},
+	reflect.TypeFor[netip.Prefix]():  {"a range of addresses", `write it in "quotes", such as "10.1.0.0/16"`, parsePrefix},
+	reflect.TypeFor[Pin]():           {"a pin", `write "sha256/..."`, parsePin},
+	reflect.TypeFor[Pipeline]():      {"a string", `write "auto", "on" or "off"`, parsePipeline},
+}
+
+func parseDuration(s string) (any, error) {
+	d, err := time.ParseDuration(s)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf(`%q is not a duration; write a number with its unit, such as "10s", "1m30s" or "2h"`, s)
+	case d <= 0:
+		return nil, fmt.Errorf("%q is not more than zero; leave the key out for the default", s)
+	}
+	return d, nil
+}
+
+// parseURL never shows the text in an error, as it may hold a password, and
+// so hides the errors of url.Parse, which do.
+func parseURL(s string) (any, error) {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Opaque != "" || u.Scheme == "" || u.Host == "" && u.User == nil && u.Path == "":
+		return nil, errors.New("is not a valid URL; write scheme://host:port")
+	case u.Hostname() == "":
+		return nil, errors.New("has no host; write scheme://host:port")
+	case strings.HasSuffix(u.Host, ":"):
+		return nil, errors.New("has an empty port; give a number after the colon or leave the colon out")
+	case u.Port() != "" && !isPort(u.Port()):
+		return nil, fmt.Errorf("port %s is out of range; give one from 1 to 65535", u.Port())
+	case u.RawQuery != "" || u.ForceQuery:
+		return nil, errors.New(`has a query; leave out the "?" and what follows`)
+	case strings.Contains(s, "#"):
+		return nil, errors.New(`has a fragment; leave out the "#" and what follows`)
+	}
+	return u, nil
+}
+
+func parsePrefix(s string) (any, error) {
+	p, err := netip.ParsePrefix(s)
+	if addr, addrErr := netip.ParseAddr(s); addrErr == nil && addr.Zone() == "" {
+		p, err = addr.Prefix(addr.BitLen())
+	}
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf(`%q is not an address or a range of them; write it like "10.1.0.0/16" or "fd00::1"`, s)
+	case p.Addr().Is4In6():
+		return nil, fmt.Errorf("%q is IPv4 inside IPv6; write it as IPv4", s)
+	case p != p.Masked():
+		return nil, fmt.Errorf("%q has bits set beyond its length; write %q or a single address", s, p.Masked())
+	}
+	return p, nil
+}
+
+func parsePin(s string) (any, error) {
+	text, ok := strings.CutPrefix(s, pinPrefix)
+	if !ok {
+		return nil, errors.New(`does not start with "sha256/"; write "sha256/" and the base64 of the key's SHA-256`)
+	}
+	sum, err := base64.StdEncoding.Strict().DecodeString(text)
+	if err != nil {
+		return nil, errors.New(`is not standard base64 after "sha256/"; copy it again, with the "=" at its end`)
+	}
+	if len(sum) != sha256.Size {
+		return nil, fmt.Errorf("has %d bytes, not %d; copy the whole pin", len(sum), sha256.Size)
+	}
+	return Pin(sum), nil
+}
+
+func parsePipeline(s string) (any, error) {
+	known := []string{string(PipelineAuto), string(PipelineOn), string(PipelineOff)}
+	for _, k := range known {
+		if s == k {
+			return Pipeline(s), nil
+		}
+	}
+	return nil, fmt.Errorf("%q is not known; %s", s, orElse(s, known, `write "auto", "on" or "off"`))
+}

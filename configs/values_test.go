@@ -1,0 +1,193 @@
+package configs
+
+import (
+	"crypto/sha256"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+// Every value of the schema, in many ways to write TOML.
+const fullClient = `
+listen = [
+  { address = "127.0.0.1:1080" }, # one
+  { address = ":1081", user = [
+      { name = "alice", secret = { file = "pw" } },
+      { name = "bob", secret.env = "BYWAY_TEST_SECRET" },
+  ] },
+  { address = "[2001:db8::1]:0", open = true },
+]
+chain = [{ name = "default", hops = ['a', "b"] }]
+route = [{ to = "default" }]
+timeouts.handshake = "1s"
+timeouts.dial = "1m30s"
+"timeouts".'idle' = "2h"
+
+[[hop]]
+name = "a"
+url = """
+socks5h://alice:p%40ss@192.0.2.1:1080"""
+pipeline = "off"
+[[hop]]
+"name" = "b"
+url = "HTTPS://Paris.example.org/"
+user = "alice"
+secret = { file = 'pw' }
+dial_timeout = "3s"
+handshake_timeout = "4s"
+tls = { server_name = "x", ca = "ca.pem", certificate = "/c.pem", key = "k/k.pem", pin = "sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=" }
+[[hop]]
+name = "c"
+url = "socks4://192.0.2.2"
+user = "bob"
+`
+
+var ignoreSource = cmp.Options{cmpopts.IgnoreUnexported(Client{}, Egress{}), cmpopts.EquateComparable(netip.Prefix{})}
+
+func TestFullClient(t *testing.T) {
+	t.Setenv("BYWAY_TEST_SECRET", " from env ")
+	dir := folder(t, map[string]string{"pw": "hunter2\r\n", "byway.toml": fullClient})
+	got, err := LoadClient(filepath.Join(dir, "byway.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hunter := NewSecret("hunter2")
+	want := &Client{
+		Listeners: []Listener{
+			{Address: "127.0.0.1:1080"},
+			{Address: ":1081", Users: []User{{"alice", hunter}, {"bob", NewSecret(" from env ")}}},
+			{Address: "[2001:db8::1]:0", Open: true},
+		},
+		Hops: []Hop{
+			{
+				Name: "a", URL: &url.URL{Scheme: "socks5h", Host: "192.0.2.1:1080"}, User: "alice", Secret: NewSecret("p@ss"),
+				Pipeline: PipelineOff, DialTimeout: 10 * time.Second, HandshakeTimeout: 10 * time.Second,
+			},
+			{
+				Name: "b", URL: &url.URL{Scheme: "https", Host: "Paris.example.org"}, User: "alice", Secret: hunter,
+				Pipeline: PipelineAuto, DialTimeout: 3 * time.Second, HandshakeTimeout: 4 * time.Second,
+				TLS: HopTLS{
+					ServerName: "x", CA: filepath.Join(dir, "ca.pem"), Pins: []Pin{sha256.Sum256(nil)},
+					Certificate: "/c.pem", Key: filepath.Join(dir, "k", "k.pem"),
+				},
+			},
+			{
+				Name: "c", URL: &url.URL{Scheme: "socks4", Host: "192.0.2.2"}, User: "bob",
+				Pipeline: PipelineAuto, DialTimeout: 10 * time.Second, HandshakeTimeout: 10 * time.Second,
+			},
+		},
+		Chains:   []Chain{{"default", []string{"a", "b"}}},
+		Routes:   []Route{{"default"}},
+		Timeouts: Timeouts{time.Second, 90 * time.Second, 2 * time.Hour, 10 * time.Second},
+	}
+	if diff := cmp.Diff(want, got, ignoreSource); diff != "" {
+		t.Error(diff)
+	}
+	again, err := ParseClient(filepath.Join(dir, "byway.toml"), []byte(crlf(fullClient)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(got, again, ignoreSource); diff != "" {
+		t.Errorf("with CRLF: %s", diff)
+	}
+	if pin := got.Hops[1].TLS.Pins[0].String(); !strings.Contains(fullClient, `"`+pin+`"`) {
+		t.Errorf("a pin prints as %q", pin)
+	}
+}
+
+const fullEgress = `
+[[listen]]
+address = "[::]:443"
+[tls]
+certificate = "cert.pem"
+key = "key.pem"
+[[site]]
+upstream = "http://127.0.0.1:8080/base"
+[[user]]
+name = "alice"
+secret = { file = "pw" }
+[destinations]
+allow = ["10.1.0.0/16", "10.2.3.4", "fd00::1", "fd00::/8"]
+deny = ["203.0.113.0/24"]
+deny_ports = []
+[timeouts]
+handshake = "1s"
+dial = "2s"
+idle = "3s"
+drain = "4s"
+`
+
+func TestFullEgress(t *testing.T) {
+	dir := folder(t, map[string]string{"pw": "hunter2", "egress.toml": fullEgress})
+	got, err := LoadEgress(filepath.Join(dir, "egress.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Egress{
+		Listeners: []EgressListener{{"[::]:443"}},
+		TLS:       EgressTLS{Certificate: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")},
+		Sites:     []Site{{Upstream: &url.URL{Scheme: "http", Host: "127.0.0.1:8080", Path: "/base"}}},
+		Users:     []User{{"alice", NewSecret("hunter2")}},
+		Destinations: Destinations{
+			Allow: []netip.Prefix{
+				netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("10.2.3.4/32"),
+				netip.MustParsePrefix("fd00::1/128"), netip.MustParsePrefix("fd00::/8"),
+			},
+			Deny:      []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")},
+			DenyPorts: []uint16{},
+		},
+		Timeouts: Timeouts{time.Second, 2 * time.Second, 3 * time.Second, 4 * time.Second},
+	}
+	if diff := cmp.Diff(want, got, ignoreSource); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestNothingRoutedIsLegal(t *testing.T) {
+	c, err := ParseClient("byway.toml", []byte("[[listen]]\naddress = \"localhost:1080\""))
+	if err != nil || len(c.Routes) != 0 || len(c.Chains) != 0 {
+		t.Errorf("got %+v, %v", c, err)
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	dir := secrets(t)
+	const text = `listen = [{ address = ":443" }]
+user = [{ name = "a", secret = { file = "pw" } }]
+site = [{ root = "site" }]
+tls.names = ["a.example"]`
+	e, err := ParseEgress(filepath.Join(dir, "egress.toml"), []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := filepath.Join(dir, "state"); e.TLS.State != want {
+		t.Errorf("state is %q, want %q", e.TLS.State, want)
+	}
+	if want := []uint16{25, 465, 587}; !cmp.Equal(e.Destinations.DenyPorts, want) {
+		t.Errorf("deny_ports is %v, want %v", e.Destinations.DenyPorts, want)
+	}
+	if want := defaultTimeouts(30 * time.Second); e.Timeouts != want {
+		t.Errorf("timeouts are %v, want %v", e.Timeouts, want)
+	}
+}
+
+func TestSecretTooLong(t *testing.T) {
+	dir := folder(t, map[string]string{"pw": strings.Repeat("x", longestFile+1)})
+	text := "listen = [{ address = '127.0.0.1:0', user = [{ name = 'a', secret = { file = 'pw' } }] }]"
+	_, err := ParseClient(filepath.Join(dir, "byway.toml"), []byte(text))
+	wantErrors(t, dir, err, `byway.toml:1:78: listen[0].user "a": secret.file: pw: has more than 65536 bytes; `+
+		`put the secret into that file or correct the path`)
+}
+
+func TestHopSchemesAreTheCallersOwn(t *testing.T) {
+	HopSchemes()[0] = "gopher"
+	if HopSchemes()[0] == "gopher" {
+		t.Error("the list is shared")
+	}
+}

@@ -1,0 +1,134 @@
+// Package hop turns the URL of an upstream proxy into a [chain.Hop].
+//
+//	socks5://host:port    SOCKS5 (RFC 1928, RFC 1929); names are sent, never resolved here
+//	socks5h://host:port   the same
+//	socks4a://host:port   SOCKS4a; names are sent
+//	socks4://host:port    SOCKS4; a target given by name is refused
+//	http://host:port      CONNECT over HTTP/1.1
+//	https://host:port     CONNECT over TLS, on HTTP/2 where the proxy offers it
+//
+// Ports default to 1080, 80 and 443. Any other scheme is looked up among those
+// that the program registered with golang.org/x/net/proxy; see also [Register].
+package hop
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/byway-proxy/byway/chain"
+	"github.com/byway-proxy/byway/httpproxy"
+	"github.com/byway-proxy/byway/socks"
+)
+
+// Options are what a URL does not say. The zero value is good.
+type Options struct {
+	// Name is for people; the default is scheme://host:port.
+	Name string
+
+	// User and Password are sent to the hop, and to nobody else. They may stand
+	// in the URL instead, not in both.
+	User, Password string
+
+	// Pipeline says whether a socks5 hop is sent greeting, credentials and
+	// request at once.
+	Pipeline socks.Pipeline
+
+	// DialLimit bounds the time to reach the hop, HandshakeLimit that of TLS and
+	// of the proxy's protocol each; 0 means 10 s.
+	DialLimit, HandshakeLimit time.Duration
+
+	// TLS is for https hops: roots, server name, client certificate. nil means
+	// the system's roots and the URL's host.
+	TLS *tls.Config
+
+	// Pins, for https hops, are SHA-256 digests of which one must be that of the
+	// SubjectPublicKeyInfo of the hop's certificate. Without roots in TLS, the
+	// pin alone proves the hop.
+	Pins [][32]byte
+}
+
+// Parse returns the hop of rawURL. Errors do not hold the URL's credentials.
+func Parse(rawURL string, o Options) (chain.Hop, error) {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		// The text of url.Error quotes the URL, which may hold a password.
+		var parse *url.Error
+		if errors.As(err, &parse) {
+			err = parse.Err
+		}
+		return chain.Hop{}, fmt.Errorf("hop: not a URL: %w", err)
+	}
+	return FromURL(u, o)
+}
+
+// FromURL returns the hop of u.
+func FromURL(u *url.URL, o Options) (chain.Hop, error) {
+	if u.Hostname() == "" {
+		return chain.Hop{}, errors.New("hop: the URL has no host; write scheme://host:port")
+	}
+	if strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
+		return chain.Hop{}, errors.New("hop: the URL has more than scheme, user, host and port")
+	}
+	if u.User != nil {
+		if o.User != "" {
+			return chain.Hop{}, errors.New("hop: credentials stand in the URL and beside it")
+		}
+		o.User = u.User.Username()
+		o.Password, _ = u.User.Password()
+	}
+	port := u.Port()
+	if port == "" {
+		port = defaultPorts[u.Scheme]
+	}
+	addr := net.JoinHostPort(u.Hostname(), port)
+	if o.Name == "" {
+		o.Name = u.Scheme + "://" + addr
+	}
+	if u.Scheme != "https" && (o.TLS != nil || len(o.Pins) > 0) {
+		return chain.Hop{}, fmt.Errorf("hop: TLS settings are of no use to %s; write https", u.Scheme)
+	}
+	switch u.Scheme {
+	case "socks5", "socks5h":
+		return socks.Hop5(addr, o.socks()), nil
+	case "socks4a":
+		return socks.Hop4a(addr, o.socks()), nil
+	case "socks4":
+		return socks.Hop4(addr, o.socks()), nil
+	case "http":
+		return httpproxy.Hop(addr, o.http()), nil
+	case "https":
+		return httpproxy.HopTLS(addr, o.http()), nil
+	}
+	return registered(u, o)
+}
+
+var defaultPorts = map[string]string{
+	"socks4": "1080", "socks4a": "1080", "socks5": "1080", "socks5h": "1080", "http": "80", "https": "443",
+}
+
+func (o Options) socks() socks.HopOptions {
+	return socks.HopOptions{
+		Name: o.Name, User: o.User, Password: o.Password, Pipeline: o.Pipeline,
+		DialLimit: o.DialLimit, HandshakeLimit: o.HandshakeLimit,
+	}
+}
+
+func (o Options) http() httpproxy.HopOptions {
+	cfg := o.TLS
+	if len(o.Pins) > 0 {
+		if cfg == nil {
+			cfg = &tls.Config{}
+		}
+		cfg = cfg.Clone()
+		httpproxy.PinSPKI(cfg, o.Pins...)
+	}
+	return httpproxy.HopOptions{
+		Name: o.Name, User: o.User, Password: o.Password, TLS: cfg,
+		DialLimit: o.DialLimit, HandshakeLimit: o.HandshakeLimit,
+	}
+}
