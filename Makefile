@@ -1,0 +1,39 @@
+# What a developer types. Everything needs Go alone, save interop, which wants the
+# peers installed (see internal/interop), and lint, which wants golangci-lint v2.
+
+GO     ?= go
+FUZZ   ?= 15s
+RACE   ?=
+
+.PHONY: test race lint vet fuzz interop bench
+
+test:
+	$(GO) test -timeout 5m $(RACE) ./...
+
+race:
+	$(MAKE) test RACE=-race
+
+lint:
+	golangci-lint run ./...
+	golangci-lint run --build-tags interop ./internal/interop/...
+
+# Every system that byway is built for must compile and vet, tests included.
+vet:
+	@for os in linux darwin windows freebsd; do \
+		echo "vet $$os"; GOOS=$$os CGO_ENABLED=0 $(GO) vet ./... || exit 1; done
+	$(GO) vet -tags interop ./internal/interop/...
+
+# Each fuzz target in turn, for $(FUZZ).
+fuzz:
+	@for pkg in $$($(GO) list ./...); do \
+		dir=$$($(GO) list -f '{{.Dir}}' $$pkg); \
+		for target in $$(cat $$dir/*_test.go 2>/dev/null | sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p'); do \
+			echo "fuzz $$pkg $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZ) -fuzzminimizetime 1x $$pkg || exit 1; \
+		done; done
+
+interop:
+	$(GO) test -tags interop -timeout 15m -count=1 ./internal/interop
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchtime 1s ./...

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"net"
+
+	"github.com/spf13/cobra"
+
+	"github.com/byway-proxy/byway/configs"
+	"github.com/byway-proxy/byway/egress"
+	"github.com/byway-proxy/byway/local"
+)
+
+// egressConfig is where "egress init" writes and "egress" reads by default.
+const egressConfig = "egress.toml"
+
+func egressCommand() *cobra.Command {
+	var file string
+	c := &cobra.Command{
+		Use:   "egress",
+		Short: "Serve as the last hop, and as a website for everybody else",
+		Long: "Serve as the last hop for those who hold a credential, and as a website for\n" +
+			"everybody else. \"byway egress init\" writes a configuration to begin with.",
+		Args: cobra.NoArgs,
+	}
+	c.Flags().StringVarP(&file, "config", "c", egressConfig, "configuration file")
+	_ = c.MarkFlagFilename("config", "toml")
+	log := logFlags(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		cfg, err := configs.LoadEgress(file)
+		if err != nil {
+			return err
+		}
+		logger := log()
+		s, err := egress.FromConfig(cfg, local.Trace(logger))
+		if err != nil {
+			return err
+		}
+		return s.ListenAndServe(c.Context(), cfg, func(a net.Addr) {
+			attrs := []any{"address", a.String(), "users", len(cfg.Users)}
+			if cfg.TLS.Certificate == "" {
+				// Made on the spot: clients know it by its pin.
+				if pin, err := egress.Pin(s.Certificate); err == nil {
+					attrs = append(attrs, "pin", pin)
+				}
+			}
+			logger.Info("listening", attrs...)
+		})
+	}
+	c.AddCommand(egressInitCommand())
+	return c
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"byway": func() { os.Exit(run()) },
+	})
+}
+
+// TestScripts runs the transcripts in testdata/script. Beside the commands of
+// testscript they have:
+//
+//	waitfor FILE TEXT   wait until a line of FILE has TEXT, and set $ADDR to the
+//	                    word behind "address=" in it, if there is one
+//	fetch PROXY URL     get URL through PROXY, as a browser would, and print status and body
+//	freeport NAME       set $NAME to a loopback address that is free
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"waitfor":  waitFor,
+			"fetch":    fetch,
+			"freeport": freePort,
+		},
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("NO_COLOR", "1")
+			return nil
+		},
+	})
+}
+
+func waitFor(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: waitfor FILE TEXT")
+	}
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		data, err := os.ReadFile(ts.MkAbs(args[0]))
+		if err != nil {
+			continue
+		}
+		for line := range strings.Lines(string(data)) {
+			if strings.Contains(line, args[1]) && strings.HasSuffix(line, "\n") {
+				if _, rest, ok := strings.Cut(line, "address="); ok {
+					ts.Setenv("ADDR", strings.Fields(rest)[0])
+				}
+				return
+			}
+		}
+	}
+	ts.Fatalf("%s never had %q", args[0], args[1])
+}
+
+func fetch(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: fetch PROXY URL")
+	}
+	proxy, err := url.Parse(args[0])
+	ts.Check(err)
+	c := &http.Client{
+		Timeout:   30 * time.Second,
+		Transport: &http.Transport{Proxy: http.ProxyURL(proxy), DisableKeepAlives: true},
+	}
+	resp, err := c.Get(args[1])
+	if err != nil {
+		if !neg {
+			ts.Fatalf("fetch: %v", err)
+		}
+		_, _ = fmt.Fprintln(ts.Stdout(), err)
+		return
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	ts.Check(err)
+	if neg && resp.StatusCode == http.StatusOK {
+		ts.Fatalf("fetch succeeded: %s", body)
+	}
+	_, _ = fmt.Fprintf(ts.Stdout(), "%s\n%s", resp.Status, body)
+}
+
+func freePort(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: freeport NAME")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Setenv(args[0], l.Addr().String())
+	ts.Check(l.Close())
+}

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/byway-proxy/byway/configs"
+	"github.com/byway-proxy/byway/hop"
+	"github.com/byway-proxy/byway/local"
+)
+
+func runCommand() *cobra.Command {
+	var file, listen string
+	var via []string
+	c := &cobra.Command{
+		Use:   "run (-c FILE | --via URL,URL)",
+		Short: "Serve local apps",
+		Long: "Serve local apps, as a configuration file says, or through the hops of --via, the\n" +
+			"nearest first. A URL is socks5://, socks4a://, socks4://, http:// or https://, with\n" +
+			"user:password@ where the hop asks for it; #pin=sha256/… behind an https URL names the\n" +
+			"key that the hop must have. URLs on a command line are seen by the machine's other\n" +
+			"users: keep secrets in files named by a configuration.",
+		Example: "  byway run -c byway.toml\n" +
+			"  byway run --via socks5://10.0.0.2:1080,https://alice:TOKEN@paris.example.org",
+		Args: cobra.NoArgs,
+	}
+	c.Flags().StringVarP(&file, "config", "c", "", "configuration file")
+	c.Flags().StringVar(&listen, "listen", "127.0.0.1:1080", "address to listen on, with --via")
+	c.Flags().StringSliceVar(&via, "via", nil, "URLs of the hops, the nearest first")
+	c.MarkFlagsMutuallyExclusive("config", "via")
+	c.MarkFlagsMutuallyExclusive("config", "listen")
+	c.MarkFlagsOneRequired("config", "via")
+	_ = c.MarkFlagFilename("config", "toml")
+	log := logFlags(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		var cfg *configs.Client
+		var err error
+		if file != "" {
+			cfg, err = configs.LoadClient(file)
+		} else {
+			cfg, err = clientFrom(listen, via)
+		}
+		if err != nil {
+			return err
+		}
+		logger := log()
+		s, err := local.New(cfg, &net.Dialer{}, logger)
+		if err != nil {
+			return err
+		}
+		addrs, err := s.Listen(c.Context())
+		if err != nil {
+			return err
+		}
+		for _, a := range addrs {
+			logger.Info("listening", "address", a.String())
+		}
+		for _, p := range s.Paths() {
+			logger.Info("route", "rule", p.From, "to", p.To, "hops", strings.Join(p.Hops, " > "))
+		}
+		if len(s.Paths()) == 0 {
+			logger.Warn("no route: everything is blocked")
+		}
+		return s.Serve(c.Context())
+	}
+	return c
+}
+
+// clientFrom is the configuration that --listen and --via stand for.
+func clientFrom(listen string, via []string) (*configs.Client, error) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "[[listen]]\naddress = %s\n", quote(listen))
+	var names []string
+	for i, raw := range via {
+		u, pins, err := splitPins(raw)
+		if err != nil {
+			return nil, fmt.Errorf("--via: URL %d: %w", i+1, err)
+		}
+		name := fmt.Sprintf("%s://%s", u.Scheme, u.Host)
+		if slices.Contains(names, name) {
+			name = fmt.Sprintf("%s (%d)", name, i+1)
+		}
+		names = append(names, name)
+		fmt.Fprintf(&b, "[[hop]]\nname = %s\nurl = %s\n", quote(name), quote(u.String()))
+		if len(pins) > 0 {
+			fmt.Fprintf(&b, "[hop.tls]\npin = [%s]\n", quoteAll(pins))
+		}
+	}
+	fmt.Fprintf(&b, "[[chain]]\nname = \"via\"\nhops = [%s]\n[[route]]\nto = \"via\"\n", quoteAll(names))
+	cfg, err := configs.ParseClient("--via", []byte(b.String()))
+	var all configs.Errors
+	if errors.As(err, &all) {
+		// Places in a file that nobody wrote help nobody.
+		var texts []string
+		for _, e := range all {
+			texts = append(texts, fmt.Sprintf("%s: %v", e.Key, e.Err))
+		}
+		return nil, errors.New("--listen and --via: " + strings.Join(texts, "; "))
+	}
+	return cfg, err
+}
+
+// splitPins takes "#pin=sha256/…" off an https URL.
+func splitPins(raw string) (*url.URL, []string, error) {
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" {
+		return nil, nil, errors.New("not a URL such as socks5://host:port") // its text could hold a password
+	}
+	fragment := u.EscapedFragment()
+	u.Fragment, u.RawFragment = "", ""
+	if _, err := hop.FromURL(u, hop.Options{}); err != nil {
+		return nil, nil, err
+	}
+	if fragment == "" {
+		return u, nil, nil
+	}
+	var pins []string
+	for part := range strings.SplitSeq(fragment, "&") {
+		pin, ok := strings.CutPrefix(part, "pin=")
+		if !ok {
+			return nil, nil, errors.New("behind # only pin=sha256/… may stand")
+		}
+		if raw, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(pin, "sha256/")); err != nil || len(raw) != 32 {
+			return nil, nil, errors.New("the pin is not sha256/ and 44 characters of base64")
+		}
+		pins = append(pins, pin)
+	}
+	return u, pins, nil
+}
+
+// quote writes s as a TOML string.
+func quote(s string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			b.WriteByte('\\')
+			b.WriteRune(r)
+		case r < ' ' || r == 0x7f:
+			fmt.Fprintf(&b, "\\u%04x", r)
+		default:
+			b.WriteRune(r)
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
+}
+
+func quoteAll(all []string) string {
+	quoted := make([]string, len(all))
+	for i, s := range all {
+		quoted[i] = quote(s)
+	}
+	return strings.Join(quoted, ", ")
+}

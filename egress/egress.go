@@ -1,0 +1,135 @@
+package egress
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/byway-proxy/byway/egress/users"
+	"github.com/byway-proxy/byway/httpproxy"
+	"github.com/byway-proxy/byway/relay"
+)
+
+// A Server is an egress. All its fields save the limits are required: without a
+// credential to ask for it does not serve.
+type Server struct {
+	Users       *users.Set
+	Site        http.Handler // for everybody else
+	Relay       *relay.Relay // carries the tunnels; its router leads to a [Policy]
+	Certificate tls.Certificate
+
+	// HeadLimit bounds TLS and the head of a request; 0 means 10 s.
+	HeadLimit time.Duration
+
+	mu   sync.Mutex
+	http *http.Server
+}
+
+// idle is how long a connection without a request or a tunnel is kept.
+const idle = 5 * time.Minute
+
+// Serve serves l until Shutdown or Close, and then returns [http.ErrServerClosed].
+// It closes l.
+func (s *Server) Serve(l net.Listener) error {
+	h, err := s.server()
+	if err != nil {
+		_ = l.Close()
+		return err
+	}
+	return h.ServeTLS(l, "", "")
+}
+
+// server returns the one HTTP server, which can be shut down before it serves.
+func (s *Server) server() (*http.Server, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.http != nil {
+		return s.http, nil
+	}
+	switch {
+	case s.Users == nil:
+		return nil, errors.New("egress: no users: it would be an open proxy")
+	case s.Site == nil || s.Relay == nil || s.Relay.Router == nil:
+		return nil, errors.New("egress: Site, Relay and its Router are required")
+	case len(s.Certificate.Certificate) == 0:
+		return nil, errors.New("egress: no certificate")
+	}
+	limit := s.HeadLimit
+	if limit <= 0 {
+		limit = 10 * time.Second
+	}
+	s.http = &http.Server{
+		Handler: http.HandlerFunc(s.serveHTTP),
+		TLSConfig: &tls.Config{
+			Certificates: []tls.Certificate{s.Certificate},
+			MinVersion:   tls.VersionTLS12,
+			NextProtos:   []string{"h2", "http/1.1"},
+		},
+		// No ReadTimeout or WriteTimeout: those would end tunnels.
+		ReadHeaderTimeout: limit,
+		IdleTimeout:       idle,
+		ErrorLog:          log.New(io.Discard, "", 0), // it would tell who came
+	}
+	return s.http, nil
+}
+
+// serveHTTP makes a tunnel of a CONNECT with a good credential. Everything else is
+// the website's, after the same work.
+func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	user, ok := s.Users.Verify(r.Header["Proxy-Authorization"])
+	if !ok || r.Method != http.MethodConnect {
+		r.Header.Del("Proxy-Authorization")
+		s.Site.ServeHTTP(w, r)
+		return
+	}
+	p, err := httpproxy.Connect(w, r, relay.Request{
+		Network: "tcp", User: user, Client: remote(r), Listener: s.listener(r),
+	}, httpproxy.ConnectOptions{ProxyStatus: "byway"})
+	if err != nil {
+		s.Relay.Trace.Bad(s.listener(r), err)
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	_ = s.Relay.Serve(r.Context(), p) // the trace has been told
+}
+
+func (s *Server) listener(r *http.Request) string {
+	if a, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
+		return a.String()
+	}
+	return ""
+}
+
+func remote(r *http.Request) net.Addr {
+	a, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return nil
+	}
+	return net.TCPAddrFromAddrPort(a)
+}
+
+// Shutdown takes no more connections and requests, and waits for the tunnels to
+// end. When ctx ends first, it cuts them and returns the error of ctx.
+func (s *Server) Shutdown(ctx context.Context) error {
+	h, err := s.server()
+	if err != nil {
+		return nil // it never served
+	}
+	// The server closes its listeners at once, then waits for HTTP/2 tunnels,
+	// which are its requests; those on HTTP/1.1 are known to the relay alone.
+	done := make(chan error, 1)
+	go func() { done <- h.Shutdown(ctx) }()
+	err = s.Relay.Shutdown(ctx)
+	if e := <-done; err == nil {
+		err = e
+	}
+	_ = h.Close()
+	return err
+}

@@ -1,0 +1,108 @@
+package egress
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+
+	"github.com/byway-proxy/byway/configs"
+	"github.com/byway-proxy/byway/egress/front"
+	"github.com/byway-proxy/byway/egress/users"
+	"github.com/byway-proxy/byway/relay"
+	"github.com/byway-proxy/byway/route"
+)
+
+// FromConfig builds the server that c describes, with its limits, over the
+// system's resolver and dialer. Nothing is listened on yet. Errors have their place
+// in the file.
+func FromConfig(c *configs.Egress, trace *relay.Trace) (*Server, error) {
+	tokens := make(map[string]string, len(c.Users))
+	for _, u := range c.Users {
+		tokens[u.Name] = u.Secret.Reveal()
+	}
+	set, err := users.New(tokens)
+	if err != nil {
+		return nil, c.Errorf("user", "%w", err)
+	}
+	site, err := siteOf(c)
+	if err != nil {
+		return nil, err
+	}
+	cert, err := certificateOf(c)
+	if err != nil {
+		return nil, err
+	}
+	policy := &Policy{
+		Resolver:  net.DefaultResolver,
+		Base:      &net.Dialer{},
+		Allow:     c.Destinations.Allow,
+		Deny:      c.Destinations.Deny,
+		DenyPorts: c.Destinations.DenyPorts,
+	}
+	return &Server{
+		Users:       set,
+		Site:        site,
+		Certificate: cert,
+		HeadLimit:   c.Timeouts.Handshake,
+		Relay: &relay.Relay{
+			Router:    route.Table{{To: policy, Via: "direct", Place: "egress"}},
+			DialLimit: c.Timeouts.Dial,
+			IdleLimit: c.Timeouts.Idle,
+			Trace:     trace,
+		},
+	}, nil
+}
+
+func siteOf(c *configs.Egress) (http.Handler, error) {
+	site := c.Sites[0]
+	if site.Upstream != nil {
+		h, err := front.Upstream(site.Upstream)
+		if err != nil {
+			return nil, c.Errorf("site[0].upstream", "%w", err)
+		}
+		return h, nil
+	}
+	h, err := front.Directory(site.Root)
+	if err != nil {
+		return nil, c.Errorf("site[0].root", "the website's folder cannot be opened: %w; make it, and put an index.html in it", err)
+	}
+	return h, nil
+}
+
+func certificateOf(c *configs.Egress) (tls.Certificate, error) {
+	if c.TLS.Certificate == "" {
+		cert, err := MadeCertificate(c.TLS.State, c.TLS.Names)
+		if err != nil {
+			return tls.Certificate{}, c.Errorf("tls.state", "%w", err)
+		}
+		return cert, nil
+	}
+	cert, err := tls.LoadX509KeyPair(c.TLS.Certificate, c.TLS.Key)
+	if err != nil {
+		return tls.Certificate{}, c.Errorf("tls.certificate", "the certificate and its key cannot be used: %w", err)
+	}
+	return cert, nil
+}
+
+// ListenAndServe listens where c says and serves until ctx ends, then drains the
+// tunnels for c's limit. ready is called with the address when it listens.
+func (s *Server) ListenAndServe(ctx context.Context, c *configs.Egress, ready func(net.Addr)) error {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Listeners[0].Address)
+	if err != nil {
+		return c.Errorf("listen[0].address", "cannot be listened on: %w", err)
+	}
+	ready(l.Addr())
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	select {
+	case err := <-served:
+		return err
+	case <-ctx.Done():
+	}
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.Timeouts.Drain)
+	defer cancel()
+	err = s.Shutdown(drain)
+	<-served
+	return err
+}

@@ -1,0 +1,130 @@
+package egress
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/byway-proxy/byway/chain"
+)
+
+// A Resolver looks names up. *net.Resolver is one.
+type Resolver interface {
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
+}
+
+// A Policy is a dialer to those targets that the egress may reach. It resolves a
+// name once, checks every address, and dials the addresses that passed, racing
+// them as RFC 8305 says. The zero value refuses all: Resolver and Base are required.
+type Policy struct {
+	Resolver Resolver
+	Base     chain.Dialer // is given addresses only, never names
+
+	// Deny refuses addresses, whatever Allow says; Allow lets addresses through
+	// that are special-purpose or the server's own. DenyPorts refuses ports.
+	Allow, Deny []netip.Prefix
+	DenyPorts   []uint16
+
+	own ownAddrs
+}
+
+// ErrNotAllowed is the error of a target that the policy refuses. Its errno is EACCES.
+var ErrNotAllowed error = notAllowed{}
+
+type notAllowed struct{}
+
+func (notAllowed) Error() string        { return "the egress does not allow this destination" }
+func (notAllowed) Is(target error) bool { return target == syscall.EACCES }
+
+// DialContext connects to addr over tcp.
+func (p *Policy) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	if network != "tcp" {
+		return nil, fmt.Errorf("egress: network %q: %w", network, errors.ErrUnsupported)
+	}
+	if p.Base == nil || p.Resolver == nil {
+		return nil, ErrNotAllowed
+	}
+	host, portText, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	port, err := strconv.ParseUint(portText, 10, 16)
+	if err != nil || port == 0 || slices.Contains(p.DenyPorts, uint16(port)) {
+		return nil, ErrNotAllowed
+	}
+	addrs, err := p.resolve(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	addrs = slices.DeleteFunc(addrs, func(a netip.Addr) bool { return !p.allowed(a) })
+	if len(addrs) == 0 {
+		return nil, ErrNotAllowed
+	}
+	targets := make([]string, len(addrs))
+	for i, a := range interleave(addrs) {
+		targets[i] = netip.AddrPortFrom(a, uint16(port)).String()
+	}
+	return race(ctx, p.Base, network, targets)
+}
+
+func (p *Policy) resolve(ctx context.Context, host string) ([]netip.Addr, error) {
+	if a, err := netip.ParseAddr(host); err == nil {
+		return []netip.Addr{a}, nil
+	}
+	addrs, err := p.Resolver.LookupNetIP(ctx, "ip", host)
+	if err == nil && len(addrs) == 0 {
+		err = &net.DNSError{Err: "no such host", IsNotFound: true}
+	}
+	return slices.Clone(addrs), err
+}
+
+// allowed reports whether a tunnel may lead to a. A v4-mapped address is judged as
+// the IPv4 address that the system would dial.
+func (p *Policy) allowed(a netip.Addr) bool {
+	if a.Zone() != "" {
+		return false
+	}
+	a = a.Unmap()
+	if contains(p.Deny, a) {
+		return false
+	}
+	if contains(p.Allow, a) {
+		return true
+	}
+	return a.IsGlobalUnicast() && !contains(special, a) && !p.own.has(a)
+}
+
+// ownAddrs knows the addresses of this machine's interfaces.
+type ownAddrs struct {
+	mu    sync.Mutex
+	read  time.Time
+	addrs map[netip.Addr]bool
+}
+
+// ownFor is how long the addresses are taken to stay as they are.
+const ownFor = 5 * time.Second
+
+func (o *ownAddrs) has(a netip.Addr) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.addrs == nil || time.Since(o.read) > ownFor {
+		list, err := net.InterfaceAddrs()
+		if err != nil {
+			return true // not known to be another's
+		}
+		o.addrs, o.read = make(map[netip.Addr]bool, len(list)), time.Now()
+		for _, n := range list {
+			if p, err := netip.ParsePrefix(n.String()); err == nil {
+				o.addrs[p.Addr().Unmap().WithZone("")] = true
+			}
+		}
+	}
+	return o.addrs[a]
+}

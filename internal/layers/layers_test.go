@@ -1,0 +1,129 @@
+// Package layers checks who imports whom, as docs/architecture.md lays it down.
+package layers
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/byway-proxy/byway"
+
+// allowed lists what of ours each room may import; "*" stands for everything.
+var allowed = map[string][]string{
+	"chain":        {},
+	"relay":        {"chain"},
+	"socks":        {"chain", "relay"},
+	"httpproxy":    {"chain", "relay", "internal/deadline"},
+	"hop":          {"chain", "socks", "httpproxy"},
+	"route":        {"chain", "relay"},
+	"local":        {"chain", "relay", "socks", "httpproxy", "hop", "route", "configs"},
+	"egress":       {"chain", "relay", "httpproxy", "hop", "route", "configs", "egress/users", "egress/front"},
+	"egress/users": {},
+	"egress/front": {},
+	"configs":      {},
+	"cmd/byway":    {"*"},
+
+	"internal/deadline": {},
+	"internal/testnet":  {"chain", "internal/deadline"},
+	"internal/layers":   {},
+	"internal/interop":  {},
+	"internal/bench":    {"*"},
+}
+
+// outside lists the modules beyond the standard library that a room may import.
+// A room that is not here may import none.
+var outside = map[string][]string{
+	"socks":     {"github.com/armon/go-socks5"},
+	"configs":   {"github.com/BurntSushi/toml"},
+	"hop":       {"golang.org/x/net/proxy"},
+	"cmd/byway": {"github.com/spf13/cobra", "github.com/lmittmann/tint"},
+
+}
+
+type pkg struct {
+	ImportPath string
+	Imports    []string
+	Standard   bool
+}
+
+func TestLayers(t *testing.T) {
+	seen := 0
+	for _, p := range list(t) {
+		room := strings.TrimPrefix(p.ImportPath, module+"/")
+		may, ok := allowed[room]
+		if !ok {
+			t.Errorf("%s is no room of docs/architecture.md: put it there, and here", room)
+			continue
+		}
+		seen++
+		for _, imp := range p.Imports {
+			if err := check(room, may, imp); err != "" {
+				t.Error(err)
+			}
+		}
+	}
+	if seen < 10 {
+		t.Errorf("only %d rooms were looked at", seen)
+	}
+}
+
+// TestLayersCatch makes sure that the check can fail.
+func TestLayersCatch(t *testing.T) {
+	for room, imp := range map[string]string{
+		"chain":     module + "/relay",
+		"relay":     module + "/socks",
+		"socks":     module + "/httpproxy",
+		"httpproxy": "github.com/spf13/cobra",
+		"configs":   module + "/chain",
+		"route":     "log/slog",
+	} {
+		if check(room, allowed[room], imp) == "" {
+			t.Errorf("%s may import %s", room, imp)
+		}
+	}
+}
+
+func check(room string, may []string, imp string) string {
+	ours, isOurs := strings.CutPrefix(imp, module+"/")
+	switch {
+	case isOurs && !slices.Contains(may, ours) && !slices.Contains(may, "*"):
+		return room + " must not import " + ours
+	case isOurs:
+		return ""
+	case imp == "log/slog" && !slices.Contains([]string{"cmd/byway", "local", "egress", "configs"}, room) && !strings.HasPrefix(room, "internal/"):
+		return room + " must not log: it reports through relay.Trace"
+	case strings.Contains(strings.SplitN(imp, "/", 2)[0], ".") && !slices.Contains(outside[room], imp):
+		return room + " must not import " + imp
+	}
+	return ""
+}
+
+// list returns the packages of the module, without their tests.
+func list(t *testing.T) []pkg {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports,Standard", module+"/...")
+	cmd.Dir = "../.."
+	out, err := cmd.Output()
+	if err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			t.Fatalf("%v: %s", err, exit.Stderr)
+		}
+		t.Fatal(err)
+	}
+	var all []pkg
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p pkg
+		if err := dec.Decode(&p); err == io.EOF {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}

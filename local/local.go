@@ -1,0 +1,190 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/byway-proxy/byway/chain"
+	"github.com/byway-proxy/byway/configs"
+	"github.com/byway-proxy/byway/httpproxy"
+	"github.com/byway-proxy/byway/relay"
+	"github.com/byway-proxy/byway/socks"
+)
+
+// A Server is the local side of byway.
+type Server struct {
+	config    *configs.Client
+	log       *slog.Logger
+	plan      *plan
+	relay     *relay.Relay
+	listeners []*listener
+	wg        sync.WaitGroup // conns being served
+}
+
+// New builds a server from c. base is what hop 1 of each chain and direct rules
+// are dialled with, and nothing else. Nothing is listened on or dialled yet. Errors
+// have their place in the file.
+func New(c *configs.Client, base chain.Dialer, log *slog.Logger) (*Server, error) {
+	if base == nil {
+		return nil, errors.New("local: no base dialer")
+	}
+	p, err := build(c, base)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{config: c, log: log, plan: p}
+	s.relay = &relay.Relay{
+		Router:    p.table,
+		DialLimit: c.Timeouts.Dial,
+		IdleLimit: c.Timeouts.Idle,
+		Trace:     Trace(log),
+	}
+	return s, nil
+}
+
+// Paths returns every way that traffic can take, in the order of the rules.
+func (s *Server) Paths() []Path { return s.plan.paths }
+
+// Close gives back what New made, for those who do not call Serve.
+func (s *Server) Close() error {
+	s.closeListeners()
+	s.plan.close()
+	return nil
+}
+
+// Listen opens the listeners and returns their addresses. On failure none is open.
+func (s *Server) Listen(ctx context.Context) ([]net.Addr, error) {
+	var addrs []net.Addr
+	for i := range s.config.Listeners {
+		l, err := s.listen(ctx, i)
+		if err != nil {
+			s.closeListeners()
+			return nil, err
+		}
+		s.listeners = append(s.listeners, l)
+		addrs = append(addrs, l.Addr())
+	}
+	return addrs, nil
+}
+
+func (s *Server) listen(ctx context.Context, i int) (*listener, error) {
+	c := &s.config.Listeners[i]
+	users, err := usersOf(c)
+	if err != nil {
+		return nil, s.config.Errorf(fmt.Sprintf("listen[%d].user", i), "%w", err)
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Address)
+	if err != nil {
+		return nil, s.config.Errorf(fmt.Sprintf("listen[%d].address", i), "cannot be listened on: %w", err)
+	}
+	name, limit := l.Addr().String(), s.config.Timeouts.Handshake
+	out := &listener{
+		Listener: l,
+		limit:    limit,
+		socks:    &socks.Server{Relay: s.relay, Limit: limit, Listener: name},
+		http:     &httpproxy.Server{Relay: s.relay, Limit: limit, Listener: name},
+	}
+	if users != nil {
+		out.socks.Users, out.http.Users = users, users
+	}
+	return out, nil
+}
+
+// usersOf returns nil where no credentials are asked for.
+func usersOf(c *configs.Listener) (*socks.StaticUsers, error) {
+	if len(c.Users) == 0 {
+		return nil, nil
+	}
+	passwords := make(map[string]string, len(c.Users))
+	for _, u := range c.Users {
+		passwords[u.Name] = u.Secret.Reveal()
+	}
+	return socks.NewUsers(passwords)
+}
+
+// Serve serves until ctx ends; then it takes no more connections, and waits for
+// the live tunnels until the drain limit, after which it cuts them. [Server.Listen]
+// comes first. It returns nil if every tunnel ended by itself.
+func (s *Server) Serve(ctx context.Context) error {
+	// Tunnels outlive ctx: they have the time of the drain.
+	work, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	var accepting sync.WaitGroup
+	for _, l := range s.listeners {
+		accepting.Go(func() { s.accept(work, l) })
+	}
+	<-ctx.Done()
+	s.closeListeners()
+	accepting.Wait()
+	drain, cancel := context.WithTimeout(work, s.config.Timeouts.Drain)
+	defer cancel()
+	if n := s.relay.Live(); n > 0 {
+		s.log.Info("draining", "tunnels", n, "limit", s.config.Timeouts.Drain)
+	}
+	err := s.relay.Shutdown(drain)
+	for _, l := range s.listeners {
+		_ = l.http.Close()
+	}
+	cut() // handshakes under way
+	s.wg.Wait()
+	s.plan.close()
+	if err != nil {
+		return fmt.Errorf("some tunnels did not end within %v and were cut", s.config.Timeouts.Drain)
+	}
+	return nil
+}
+
+func (s *Server) closeListeners() {
+	for _, l := range s.listeners {
+		_ = l.Close()
+	}
+}
+
+type listener struct {
+	net.Listener
+	limit time.Duration
+	socks *socks.Server
+	http  *httpproxy.Server
+}
+
+// accept serves each conn of l in a goroutine of its own until l is closed.
+func (s *Server) accept(ctx context.Context, l *listener) {
+	var pause time.Duration
+	for {
+		c, err := l.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			// Out of descriptors, say: what runs goes on, and may free some.
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			s.log.Warn("accept", "listener", l.Addr().String(), "error", err, "pause", pause)
+			time.Sleep(pause)
+			continue
+		}
+		pause = 0
+		s.wg.Go(func() { s.serveConn(ctx, l, c) })
+	}
+}
+
+func (s *Server) serveConn(ctx context.Context, l *listener, c net.Conn) {
+	stop := context.AfterFunc(ctx, func() { _ = c.SetReadDeadline(time.Unix(1, 0)) })
+	speaks, conn, err := sniff(c, l.limit)
+	stop()
+	if err != nil {
+		_ = c.Close()
+		s.relay.Trace.Bad(l.Addr().String(), err)
+		return
+	}
+	switch speaks {
+	case speaksSOCKS:
+		_ = l.socks.ServeConn(ctx, conn) // the trace has been told
+	default:
+		_ = l.http.ServeConn(ctx, conn)
+	}
+}

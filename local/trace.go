@@ -1,0 +1,32 @@
+package local
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/byway-proxy/byway/chain"
+	"github.com/byway-proxy/byway/relay"
+)
+
+// Trace writes what a relay does to log. It never tells targets, users or clients:
+// a failure is told by hop, phase and cause, which is what helps.
+func Trace(log *slog.Logger) *relay.Trace {
+	return &relay.Trace{
+		Opened: func(_ relay.Request, d relay.Decision, took time.Duration) {
+			log.Debug("opened", "via", d.Via, "took", took.Round(time.Microsecond))
+		},
+		Failed: func(r relay.Request, d relay.Decision, err error) {
+			log.Warn("failed", "listener", r.Listener, "via", d.Via, "error", chain.Reason(err))
+		},
+		Closed: func(_ relay.Request, d relay.Decision, s relay.Stats) {
+			attrs := []any{"via", d.Via, "up", s.Up, "down", s.Down, "lasted", s.Lasted.Round(time.Millisecond)}
+			if s.Err != nil {
+				attrs = append(attrs, "error", chain.Reason(s.Err))
+			}
+			log.Debug("closed", attrs...)
+		},
+		BadClient: func(listener string, err error) {
+			log.Debug("bad client", "listener", listener, "error", chain.Reason(err))
+		},
+	}
+}

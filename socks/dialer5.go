@@ -1,0 +1,177 @@
+package socks
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+
+	"github.com/byway-proxy/byway/chain"
+)
+
+var (
+	errGarbage  = errors.New("an answer that is not SOCKS")
+	errMethod   = errors.New("the hop refuses the authentication method offered")
+	errRejected = errors.New("rejected")
+)
+
+// dialer5 is the dialer of a SOCKS5 hop.
+type dialer5 struct {
+	dialer
+	user, password string
+	pipeline       Pipeline
+	learnt         *learning
+}
+
+func (d *dialer5) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	t, err := d.target(network, addr)
+	if err != nil {
+		return nil, err
+	}
+	var a attempt
+	switch d.pipeline {
+	case On:
+		a = d.try(ctx, t, pipelined, nil)
+	case Off:
+		a = d.try(ctx, t, serial, nil)
+	default:
+		a = d.auto(ctx, t)
+	}
+	return a.conn, a.err
+}
+
+// A manner is a way to do the handshake.
+type manner bool
+
+const (
+	serial    manner = false
+	pipelined manner = true
+)
+
+// An attempt is one conn's way through the handshake.
+type attempt struct {
+	manner  manner
+	conn    net.Conn // nil, or err is nil
+	err     error
+	reached bool      // the hop was dialled, err is about the handshake
+	due     time.Time // when the hop had had the time for a reply that it did not give
+}
+
+// definite reports whether the hop gave an answer by which the handshake ends.
+func (a *attempt) definite() bool {
+	var code ReplyCode
+	return a.conn != nil || a.reached &&
+		(errors.As(a.err, &code) || errors.Is(a.err, errRejected) || errors.Is(a.err, errMethod))
+}
+
+// carried reports whether the request was understood, so far as one can tell.
+func (a *attempt) carried() bool {
+	var code ReplyCode
+	return a.conn != nil || a.reached && errors.As(a.err, &code)
+}
+
+// try dials the hop and does the handshake in manner m. It tells due, which may
+// be nil, how long the next reply may take before it is overdue, each time that
+// it begins to wait for one.
+func (d *dialer5) try(ctx context.Context, t target, m manner, due func(time.Duration)) attempt {
+	a := attempt{manner: m}
+	began := time.Now()
+	conn, err := d.reach(ctx)
+	if err != nil {
+		a.err = err
+		return a
+	}
+	a.reached = true
+	await := func(took time.Duration) {
+		limit := max(4*took, 250*time.Millisecond)
+		a.due = time.Now().Add(limit)
+		if due != nil {
+			due(limit)
+		}
+	}
+	// What it took to reach the hop was a round trip at least.
+	a.conn, a.err = d.shake(ctx, conn, chain.PhaseAuth, func(x *exchange) error {
+		await(time.Since(began))
+		return d.speak(x, t, m, await)
+	})
+	return a
+}
+
+// speak is the client's part of RFC 1928.
+func (d *dialer5) speak(x *exchange, t target, m manner, await func(time.Duration)) error {
+	method := byte(methodNone)
+	if d.user != "" {
+		method = methodPassword
+	}
+	x.out = append(x.out, version5, 1, method)
+	if m == pipelined {
+		x.out = t.append(append(d.appendAuth(x.out), version5, commandConnect, 0))
+	}
+	wrote := time.Now()
+	choice, err := x.ask(2)
+	if err != nil {
+		return err
+	}
+	switch {
+	case choice[0] != version5:
+		return errGarbage
+	case choice[1] == methodRefused:
+		return errMethod
+	case choice[1] != method:
+		return errGarbage
+	}
+	await(time.Since(wrote))
+	if d.user != "" {
+		if m == serial {
+			x.out = d.appendAuth(x.out)
+		}
+		status, err := x.ask(2)
+		switch {
+		case err != nil:
+			return err
+		case status[0] != authVersion:
+			return errGarbage
+		case status[1] != 0:
+			return errRejected
+		}
+	}
+	x.phase = chain.PhaseConnect
+	if m == serial {
+		x.out = t.append(append(x.out, version5, commandConnect, 0))
+	}
+	return readReply(x)
+}
+
+// appendAuth appends the message of RFC 1929 §2, if there is a user.
+func (d *dialer5) appendAuth(b []byte) []byte {
+	if d.user == "" {
+		return b
+	}
+	b = append(append(b, authVersion, byte(len(d.user))), d.user...)
+	return append(append(b, byte(len(d.password))), d.password...)
+}
+
+// readReply reads the reply to a request (RFC 1928 §6), whose address it drops.
+// A failure needs no more than the code: some servers send nothing after it.
+func readReply(x *exchange) error {
+	head, err := x.ask(2)
+	switch {
+	case err != nil:
+		return err
+	case head[0] != version5:
+		return errGarbage
+	case ReplyCode(head[1]) != succeeded:
+		return ReplyCode(head[1])
+	}
+	head, err = x.next(3)
+	if err != nil {
+		return err
+	}
+	x.r -= 2 // ATYP and the byte after it
+	n, err := addrLen(head[1:])
+	if err != nil {
+		return errGarbage
+	}
+	_, err = x.next(n)
+	return err
+}

@@ -1,0 +1,149 @@
+package socks
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+
+	socks5 "github.com/armon/go-socks5"
+
+	"github.com/byway-proxy/byway/relay"
+)
+
+// read5 reads greeting, authentication and request of SOCKS5 into q.
+func (s *Server) read5(x *exchange, q *relay.Request) error {
+	user, err := s.authenticate(x)
+	if err != nil {
+		return err
+	}
+	q.User = user
+	addr, code, err := readRequest(x)
+	if err != nil {
+		if code != succeeded {
+			x.out = code.appendReply(x.out)
+		}
+		return err
+	}
+	q.Addr = addr
+	return nil
+}
+
+// authenticate reads the greeting (RFC 1928 §3) and does what the method asks
+// for. It returns the user, or "" if nobody was asked.
+func (s *Server) authenticate(x *exchange) (user string, err error) {
+	head, err := x.next(2)
+	if err != nil {
+		return "", fmt.Errorf("socks: greeting: %w", err)
+	}
+	methods, err := x.next(int(head[1]))
+	if err != nil {
+		return "", fmt.Errorf("socks: greeting: %w", err)
+	}
+	want := byte(methodNone)
+	if s.Users != nil {
+		want = methodPassword
+	}
+	if bytes.IndexByte(methods, want) < 0 {
+		_, _ = x.Write([]byte{version5, methodRefused})
+		return "", fmt.Errorf("socks: %w", socks5.NoSupportedAuth)
+	}
+	if s.Users == nil {
+		_, err = socks5.NoAuthAuthenticator{}.Authenticate(x, x)
+		return "", err
+	}
+	auth, err := socks5.UserPassAuthenticator{Credentials: strictUsers{s.Users}}.Authenticate(x, x)
+	switch {
+	case err == nil:
+		return auth.Payload["Username"], nil
+	case x.err != nil:
+		return "", fmt.Errorf("socks: authentication: %w", cut(x.err))
+	case !errors.Is(err, socks5.UserAuthFailed):
+		// It answers wrong credentials, but not a wrong version.
+		_, _ = x.Write([]byte{authVersion, 1})
+		return "", errVersion
+	}
+	return "", fmt.Errorf("socks: %w", err)
+}
+
+// readRequest reads a request (RFC 1928 §4) and returns its target. With an
+// error comes the code to answer, or [succeeded] if there is nobody to tell.
+//
+// The parser is armon/go-socks5's. It has no error of its own for an address
+// type that it does not know, and takes any bytes for a name: both are seen to here.
+// It does not look at RSV.
+func readRequest(x *exchange) (addr string, code ReplyCode, err error) {
+	head, err := x.peek(4)
+	if err != nil {
+		return "", succeeded, fmt.Errorf("socks: request: %w", err)
+	}
+	switch head[3] {
+	case addrIPv4, addrName, addrIPv6:
+	default:
+		return "", badAddress, fmt.Errorf("%w: address type 0x%02x", errTarget, head[3])
+	}
+	r, err := socks5.NewRequest(x)
+	switch {
+	case x.err != nil:
+		return "", succeeded, fmt.Errorf("socks: request: %w", cut(x.err))
+	case err != nil:
+		return "", failed, errVersion
+	case r.Command != commandConnect:
+		return "", badCommand, fmt.Errorf("%w: 0x%02x", errCommand, r.Command)
+	case r.DestAddr.Port == 0:
+		return "", failed, fmt.Errorf("%w: %w", errTarget, errPort)
+	}
+	if r.DestAddr.IP == nil {
+		if err := checkName(r.DestAddr.FQDN); err != nil {
+			return "", failed, fmt.Errorf("%w: %w", errTarget, err)
+		}
+	}
+	return r.DestAddr.Address(), succeeded, nil
+}
+
+// read4 reads a request of SOCKS4 or 4a into q. The user id is read and
+// forgotten: it proves nothing.
+func read4(x *exchange, q *relay.Request) error {
+	head, err := x.next(8)
+	if err != nil {
+		return fmt.Errorf("socks: request: %w", err)
+	}
+	command := head[1]
+	port := strconv.Itoa(int(head[2])<<8 | int(head[3]))
+	ip := netip.AddrFrom4([4]byte(head[4:8]))
+	_, err = x.text(maxName)
+	host := ip.String()
+	if err == nil && marksName(ip) {
+		var name []byte
+		name, err = x.text(maxName)
+		host = string(name)
+	}
+	switch {
+	case x.err != nil:
+		return fmt.Errorf("socks: request: %w", cut(x.err))
+	case err != nil: // too long
+	case command != commandConnect:
+		err = fmt.Errorf("%w: 0x%02x", errCommand, command)
+	case port == "0":
+		err = fmt.Errorf("%w: %w", errTarget, errPort)
+	default:
+		if err = checkName(host); err != nil {
+			err = fmt.Errorf("%w: %w", errTarget, err)
+		}
+	}
+	if err != nil {
+		x.out = rejected4.appendReply(x.out)
+		return err
+	}
+	q.Addr = net.JoinHostPort(host, port)
+	return nil
+}
+
+// marksName reports whether ip is 0.0.0.x with x not 0: SOCKS4a's sign that a
+// name follows.
+func marksName(ip netip.Addr) bool {
+	b := ip.As4()
+	return b[0] == 0 && b[1] == 0 && b[2] == 0 && b[3] != 0
+}
