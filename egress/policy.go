@@ -69,7 +69,7 @@ func (p *Policy) DialContext(ctx context.Context, network, addr string) (net.Con
 	}
 	targets := make([]string, len(addrs))
 	for i, a := range interleave(addrs) {
-		targets[i] = netip.AddrPortFrom(a, uint16(port)).String()
+		targets[i] = netip.AddrPortFrom(a.Unmap(), uint16(port)).String()
 	}
 	return race(ctx, p.Base, network, targets)
 }

@@ -51,7 +51,7 @@ func checkClient(w io.Writer, file string) error {
 	for _, l := range cfg.Listeners {
 		who := "anybody who can reach it"
 		if len(l.Users) > 0 {
-			who = users(len(l.Users))
+			who = countUsers(len(l.Users))
 		}
 		fmt.Fprintf(&b, "listen  %s for %s\n", l.Address, who)
 	}
@@ -88,11 +88,11 @@ func checkEgress(w io.Writer, file string) error {
 		return err
 	}
 	_, err = fmt.Fprintf(w, "listen  %s for %s; everybody else sees the website\nok      %s\n",
-		cfg.Listeners[0].Address, users(len(cfg.Users)), file)
+		cfg.Listeners[0].Address, countUsers(len(cfg.Users)), file)
 	return err
 }
 
-func users(n int) string {
+func countUsers(n int) string {
 	if n == 1 {
 		return "1 user"
 	}
