@@ -32,7 +32,7 @@ func TestUnreadConforms(t *testing.T) {
 
 func TestUnread(t *testing.T) {
 	a, b := testnet.TCPPair(t)
-	defer a.Close() //nolint:errcheck // test
+	defer a.Close()
 	if chain.Unread(a, nil) != net.Conn(a) {
 		t.Error("without bytes ahead, Unread must return the conn itself")
 	}
@@ -68,8 +68,8 @@ func TestHandshakeDeadlines(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a, b := testnet.Pipe(0)
-				defer b.Close() //nolint:errcheck // test
-				defer a.Close() //nolint:errcheck // test
+				defer b.Close()
+				defer a.Close()
 				began := time.Now()
 				err := chain.Handshake(t.Context(), a, 3*time.Second, f(a))
 				if !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(began) != 3*time.Second {
@@ -121,7 +121,7 @@ func TestHandshakeLeavesNothingBehind(t *testing.T) {
 
 func TestAbortIsNoOrderlyEnd(t *testing.T) {
 	a, b := testnet.TCPPair(t)
-	defer b.Close() //nolint:errcheck // test
+	defer b.Close()
 	_ = chain.Abort(chain.Unread(a, []byte("x")))
 	if _, err := b.Read(make([]byte, 1)); err == nil || err == io.EOF {
 		t.Errorf("the peer saw %v", err)

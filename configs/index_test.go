@@ -66,7 +66,7 @@ func startsKey(text, key string) bool {
 
 // fits reports whether a value of that kind can start at n.value.
 func fits(text string, n *node, value any) bool {
-	first := ""
+	var first string
 	switch value.(type) {
 	case string:
 		first = `"'`

@@ -92,7 +92,7 @@ func readShort(file string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // nothing was written
 	b, err := io.ReadAll(io.LimitReader(f, longestFile+1))
 	if err == nil && len(b) > longestFile {
 		err = fmt.Errorf("has more than %d bytes", longestFile)

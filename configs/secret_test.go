@@ -64,7 +64,7 @@ func TestSecretEqual(t *testing.T) {
 		t.Error("the secret got lost")
 	case zero.Reveal() != "" || !zero.IsZero() || !NewSecret("").IsZero():
 		t.Error("the zero secret is not zero")
-	case !a.Equal(same) || a.Equal(other) || a.Equal(zero) || !zero.Equal(zero):
+	case !a.Equal(same) || a.Equal(other) || a.Equal(zero) || !zero.Equal(Secret{}):
 		t.Error("Equal is wrong")
 	case !cmp.Equal(a, same) || !reflect.DeepEqual(a, same) || reflect.DeepEqual(a, other):
 		t.Error("comparing secrets in structs is wrong")

@@ -120,7 +120,7 @@ func remote(r *http.Request) net.Addr {
 func (s *Server) Shutdown(ctx context.Context) error {
 	h, err := s.server()
 	if err != nil {
-		return nil // it never served
+		return err // it cannot have served
 	}
 	// The server closes its listeners at once, then waits for HTTP/2 tunnels,
 	// which are its requests; those on HTTP/1.1 are known to the relay alone.

@@ -3,6 +3,7 @@ package egress
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/http"
 
@@ -103,6 +104,8 @@ func (s *Server) ListenAndServe(ctx context.Context, c *configs.Egress, ready fu
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.Timeouts.Drain)
 	defer cancel()
 	err = s.Shutdown(drain)
-	<-served
+	if e := <-served; e != nil && !errors.Is(e, http.ErrServerClosed) {
+		return e
+	}
 	return err
 }

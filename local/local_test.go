@@ -248,7 +248,7 @@ func TestListenerUsers(t *testing.T) {
 	addr := serve(t, config, testnet.Only(t, &net.Dialer{}, hop))
 	for password, want := range map[string]bool{"open sesame": true, "shut sesame": false, "": false} {
 		for _, scheme := range []string{"socks5", "http"} {
-			ok := false
+			var ok bool
 			var c net.Conn
 			var err error
 			if scheme == "socks5" {

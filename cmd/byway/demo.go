@@ -71,7 +71,7 @@ func newDemo(log *slog.Logger) (d *demo, err error) {
 		}
 	}()
 	for _, l := range []*net.Listener{&d.website, &d.egress, &d.hop} {
-		if *l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		if *l, err = (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0"); err != nil {
 			return d, err
 		}
 	}

@@ -18,7 +18,7 @@ func logFlags(c *cobra.Command) func() *slog.Logger {
 			level = slog.LevelDebug
 		}
 		if info, err := os.Stderr.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
-			return slog.New(tint.NewHandler(os.Stderr, &tint.Options{
+			return slog.New(tint.NewTextHandler(os.Stderr, &tint.Options{
 				Level: level, TimeFormat: time.TimeOnly, NoColor: os.Getenv("NO_COLOR") != "",
 			}))
 		}

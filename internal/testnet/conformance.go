@@ -40,14 +40,14 @@ func TestConn(t *testing.T, makePair func(t *testing.T) (a, b net.Conn)) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			a, b := makePair(t)
-			defer a.Close() //nolint:errcheck // most tests closed it
-			defer b.Close() //nolint:errcheck
+			defer a.Close()
+			defer b.Close()
 			test.run(t, a, b)
 		})
 		t.Run(test.name+"/swapped", func(t *testing.T) {
 			a, b := makePair(t)
-			defer a.Close() //nolint:errcheck
-			defer b.Close() //nolint:errcheck
+			defer a.Close()
+			defer b.Close()
 			test.run(t, b, a)
 		})
 	}

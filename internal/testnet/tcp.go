@@ -12,7 +12,7 @@ import (
 func TCPPair(t testing.TB) (a, b *net.TCPConn) {
 	t.Helper()
 	l := Listen(t)
-	defer l.Close() //nolint:errcheck // nothing was written
+	defer l.Close()
 	dialled, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -44,7 +44,7 @@ func Echo(l net.Listener) {
 			return
 		}
 		go func() {
-			defer c.Close() //nolint:errcheck // the peer is told by the copy
+			defer c.Close()
 			echo(c)
 		}()
 	}
