@@ -126,7 +126,7 @@ func Errno(err error) syscall.Errno {
 		return syscall.EOPNOTSUPP
 	case errors.Is(err, os.ErrPermission):
 		return syscall.EACCES
-	case errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return syscall.ECONNRESET
 	}
 	return 0

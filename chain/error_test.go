@@ -36,6 +36,7 @@ func TestErrno(t *testing.T) {
 		{&net.DNSError{IsNotFound: true}, syscall.EHOSTUNREACH},
 		{&net.DNSError{IsTimeout: true}, syscall.ETIMEDOUT},
 		{fmt.Errorf("udp: %w", errors.ErrUnsupported), syscall.EOPNOTSUPP},
+		{io.EOF, syscall.ECONNRESET},
 		{io.ErrUnexpectedEOF, syscall.ECONNRESET},
 		{errors.Join(errors.New("a"), syscall.EACCES), syscall.EACCES},
 		{&chain.Error{Phase: chain.PhaseConnect, Err: op(syscall.ECONNREFUSED)}, syscall.ECONNREFUSED},

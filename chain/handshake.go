@@ -20,8 +20,9 @@ func Handshake(ctx context.Context, c net.Conn, limit time.Duration, f func() er
 	if limit > 0 {
 		deadline = time.Now().Add(limit)
 	}
+	byCtx := false
 	if d, ok := ctx.Deadline(); ok && (deadline.IsZero() || d.Before(deadline)) {
-		deadline = d
+		deadline, byCtx = d, true
 	}
 	if err := c.SetDeadline(deadline); err != nil {
 		return err
@@ -36,6 +37,11 @@ func Handshake(ctx context.Context, c net.Conn, limit time.Duration, f func() er
 		// The interruption has begun: let it finish, lest it strike a conn that
 		// is another's by then.
 		<-interrupted
+		return context.Cause(ctx)
+	}
+	if err != nil && byCtx && !time.Now().Before(deadline) {
+		// The conn's timer was faster than that of ctx.
+		<-ctx.Done()
 		return context.Cause(ctx)
 	}
 	if err != nil {

@@ -138,12 +138,8 @@ func (p *pipe) change() {
 
 func (p *pipe) read(b []byte, by func() <-chan struct{}, closed <-chan struct{}) (int, error) {
 	for {
-		select {
-		case <-closed:
-			return 0, net.ErrClosed
-		case <-by():
-			return 0, os.ErrDeadlineExceeded
-		default:
+		if err := stopped(by, closed); err != nil {
+			return 0, err
 		}
 		if len(b) == 0 {
 			return 0, nil
@@ -170,6 +166,21 @@ func (p *pipe) read(b []byte, by func() <-chan struct{}, closed <-chan struct{})
 		if timer != nil {
 			timer.Stop()
 		}
+	}
+}
+
+// stopped tells of a conn that is closed, and else of a deadline that has passed.
+func stopped(by func() <-chan struct{}, closed <-chan struct{}) error {
+	select {
+	case <-closed:
+		return net.ErrClosed
+	default:
+	}
+	select {
+	case <-by():
+		return os.ErrDeadlineExceeded
+	default:
+		return nil
 	}
 }
 
@@ -206,12 +217,8 @@ func (p *pipe) take(b []byte) (n int, next time.Time, err error) {
 
 func (p *pipe) write(b []byte, by func() <-chan struct{}, closed <-chan struct{}) (n int, err error) {
 	for {
-		select {
-		case <-closed:
-			return n, net.ErrClosed
-		case <-by():
-			return n, os.ErrDeadlineExceeded
-		default:
+		if err := stopped(by, closed); err != nil {
+			return n, err
 		}
 		p.mu.Lock()
 		switch {
