@@ -27,7 +27,8 @@ const (
 	// bytes moved, or gives the pipe back since none did.
 	slice = time.Second
 
-	// linger is how often a direction that only drains looks whether it may stop.
+	// linger is how often a direction that only drains looks whether the other has
+	// ended, and how long it goes on after that.
 	linger = time.Second
 
 	// drained is how many bytes it drops at most.
@@ -207,14 +208,22 @@ func (f *flow) splice(dst, src *net.TCPConn) (n int64, rerr, werr error) {
 }
 
 // drain reads and drops some of what src still sends after dst failed with err,
-// while the other direction delivers what dst had to say: to close with bytes
-// unread would destroy those on their way to src.
+// while the other direction delivers what dst had to say, and for a while after
+// that: to close with bytes unread would destroy those on their way to src.
 func (f *flow) drain(err error) {
 	f.note(err)
 	buf := buffers.Get().(*[bufferSize]byte)
 	defer buffers.Put(buf)
-	for left := drained; left > 0 && f.ended.Load() == 0 && time.Now().Before(f.idleAt()); {
-		_ = f.src.SetReadDeadline(time.Now().Add(linger))
+	var end time.Time
+	for left := drained; left > 0; {
+		now := time.Now()
+		if end.IsZero() && f.ended.Load() > 0 {
+			end = now.Add(linger)
+		}
+		if !end.IsZero() && now.After(end) || now.After(f.idleAt()) {
+			return
+		}
+		_ = f.src.SetReadDeadline(now.Add(linger))
 		n, err := f.src.Read(buf[:])
 		left -= n
 		if err != nil && !isTimeout(err) {
