@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"sync"
+	"time"
 
 	"golang.org/x/net/proxy"
 
@@ -20,28 +22,17 @@ func registered(u *url.URL, o Options) (chain.Hop, error) {
 		u.User = url.UserPassword(o.User, o.Password)
 	}
 	// Its FromURL says by the way whether it knows the scheme.
-	if _, err := proxy.FromURL(u, forward{nobody{}}); err != nil {
+	if _, err := proxy.FromURL(u, &bound{next: nobody{}}); err != nil {
 		return chain.Hop{}, fmt.Errorf("hop: scheme %q is not known; write socks5, socks4a, socks4, http or https (%w)", u.Scheme, err)
 	}
 	return chain.Hop{Name: o.Name, Wrap: func(next chain.Dialer) (chain.Dialer, error) {
-		d, err := proxy.FromURL(u, forward{next})
-		if err != nil {
-			return nil, err
-		}
-		return foreign{d}, nil
+		return foreign{u, next}, nil
 	}}, nil
 }
 
 func clone(u *url.URL) *url.URL {
 	c := *u
 	return &c
-}
-
-// forward shows a chain's dialer to package proxy. It is a proxy.ContextDialer too.
-type forward struct{ chain.Dialer }
-
-func (f forward) Dial(network, addr string) (net.Conn, error) {
-	return f.DialContext(context.Background(), network, addr)
 }
 
 // nobody dials nothing.
@@ -51,41 +42,73 @@ func (nobody) DialContext(context.Context, string, string) (net.Conn, error) {
 	return nil, chain.Fail(chain.PhaseDial, fmt.Errorf("not a way to anywhere"))
 }
 
-// foreign is a dialer of package proxy as a hop's dialer.
-type foreign struct{ proxy.Dialer }
+// foreign is a type of package proxy as a hop's dialer.
+type foreign struct {
+	u    *url.URL
+	next chain.Dialer
+}
 
+// DialContext makes a dialer for this dial alone: those that know no context are
+// bound to ctx by the conn that they get to work with.
 func (f foreign) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	if network != "tcp" {
 		return nil, chain.Fail(chain.PhaseConnect, unsupported(network))
 	}
-	if d, ok := f.Dialer.(proxy.ContextDialer); ok {
+	b := &bound{ctx: ctx, next: f.next}
+	d, err := proxy.FromURL(f.u, b)
+	if err != nil {
+		return nil, err
+	}
+	if d, ok := d.(proxy.ContextDialer); ok {
 		return d.DialContext(ctx, network, addr)
 	}
-	return dialWithout(ctx, f.Dialer, network, addr)
+	stop := context.AfterFunc(ctx, b.interrupt)
+	conn, err := d.Dial(network, addr)
+	if !stop() {
+		if conn != nil {
+			_ = conn.Close()
+		}
+		return nil, context.Cause(ctx)
+	}
+	return conn, err
 }
 
-// dialWithout gives ctx to a dialer that takes none: when ctx ends first, what
-// comes of the dial is closed.
-func dialWithout(ctx context.Context, d proxy.Dialer, network, addr string) (net.Conn, error) {
-	type result struct {
-		conn net.Conn
-		err  error
+// bound is the way to a hop for one dial, which ends with ctx.
+type bound struct {
+	ctx  context.Context // of the dial that b lives for
+	next chain.Dialer
+
+	mu   sync.Mutex
+	conn net.Conn
+	over bool
+}
+
+func (b *bound) Dial(network, addr string) (net.Conn, error) {
+	return b.DialContext(b.ctx, network, addr)
+}
+
+func (b *bound) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	conn, err := b.next.DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
 	}
-	done := make(chan result, 1)
-	go func() {
-		conn, err := d.Dial(network, addr)
-		done <- result{conn, err}
-	}()
-	select {
-	case r := <-done:
-		return r.conn, r.err
-	case <-ctx.Done():
-		go func() {
-			if r := <-done; r.conn != nil {
-				_ = r.conn.Close()
-			}
-		}()
-		return nil, context.Cause(ctx)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.over {
+		_ = conn.Close()
+		return nil, context.Cause(b.ctx)
+	}
+	b.conn = conn
+	return conn, nil
+}
+
+// interrupt makes reads and writes of the handshake fail.
+func (b *bound) interrupt() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.over = true
+	if b.conn != nil {
+		_ = b.conn.SetDeadline(time.Unix(1, 0))
 	}
 }
 
@@ -105,9 +128,19 @@ func Register() {
 			}
 			base, ok := next.(chain.Dialer)
 			if !ok {
-				base = foreign{next}
+				base = contextless{next}
 			}
 			return chain.New(base, h)
 		})
 	}
+}
+
+// contextless is a proxy.Dialer that somebody gave as the way to a hop.
+type contextless struct{ proxy.Dialer }
+
+func (c contextless) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	return c.Dial(network, addr)
 }
