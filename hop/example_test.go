@@ -28,7 +28,6 @@ func Example() {
 	}
 	defer c.Close()
 	client := &http.Client{Transport: &http.Transport{DialContext: c.DialContext}}
-	_ = client
-	fmt.Println(c.Hops())
-	// Output: [socks5://10.0.0.2:1080 https://paris.example.org:443]
+	fmt.Println(c.Hops(), client.Timeout)
+	// Output: [socks5://10.0.0.2:1080 https://paris.example.org:443] 0s
 }

@@ -42,7 +42,6 @@ var outside = map[string][]string{
 	"configs":   {"github.com/BurntSushi/toml"},
 	"hop":       {"golang.org/x/net/proxy"},
 	"cmd/byway": {"github.com/spf13/cobra", "github.com/lmittmann/tint"},
-
 }
 
 type pkg struct {
