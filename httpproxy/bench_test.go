@@ -1,0 +1,167 @@
+package httpproxy
+
+import (
+	"context"
+	"io"
+	"net"
+	"runtime"
+	"testing"
+
+	"github.com/byway-proxy/byway/internal/testnet"
+	"github.com/byway-proxy/byway/relay"
+)
+
+// benchPair returns both ends of a tunnel over loopback, on a session that is warm.
+func benchPair(b *testing.B, h1only bool) (client, server net.Conn) {
+	ends := make(chan net.Conn, 1)
+	srv := serveTLS(b, testnet.Listen(b), h1only, handed(ends))
+	d := wrap(b, HopTLS(srv.l.Addr().String(), HopOptions{TLS: trust(testCert())}), &net.Dialer{})
+	for range 2 {
+		var err error
+		if client, err = d.DialContext(b.Context(), "tcp", "a:1"); err != nil {
+			b.Fatal(err)
+		}
+		server = <-ends
+		// The server's SETTINGS are here when its first bytes are.
+		_, _ = server.Write([]byte("x"))
+		_, _ = io.ReadFull(client, make([]byte, 1))
+		for _, c := range []net.Conn{client, server} {
+			b.Cleanup(func() { _ = c.Close() })
+		}
+	}
+	return client, server
+}
+
+// BenchmarkThroughput moves pieces of 32 KiB as the relay does.
+func BenchmarkThroughput(b *testing.B) {
+	for _, proto := range []string{"h2", "tls"} {
+		for _, way := range []string{"down", "up"} {
+			b.Run(proto+"/"+way, func(b *testing.B) {
+				client, server := benchPair(b, proto == "tls")
+				from, to := server, client
+				if way == "up" {
+					from, to = client, server
+				}
+				const piece = 32 << 10
+				b.SetBytes(piece)
+				b.ReportAllocs()
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					buf := make([]byte, piece)
+					for left := b.N * piece; left > 0; {
+						n, err := to.Read(buf)
+						if err != nil {
+							b.Error(err)
+							return
+						}
+						left -= n
+					}
+				}()
+				buf := make([]byte, piece)
+				b.ResetTimer()
+				for range b.N { // not b.Loop: the reader must know how many
+					if _, err := from.Write(buf); err != nil {
+						b.Fatal(err)
+					}
+				}
+				<-done
+			})
+		}
+	}
+}
+
+// BenchmarkTunnels opens and closes tunnels by way of an egress with a relay.
+func BenchmarkTunnels(b *testing.B) {
+	for _, proto := range []string{"h2", "tls", "plain"} {
+		b.Run(proto, func(b *testing.B) {
+			target := chainToEcho(b)
+			r := &relay.Relay{Router: direct(target)}
+			var d interface {
+				DialContext(ctx context.Context, network, addr string) (net.Conn, error)
+			}
+			l := testnet.Listen(b)
+			if proto == "plain" {
+				serve(b, l, &Server{Relay: r})
+				d = wrap(b, Hop(l.Addr().String(), HopOptions{}), &net.Dialer{})
+			} else {
+				serveTLS(b, l, proto == "tls", tunnelled(r, ConnectOptions{}))
+				d = wrap(b, HopTLS(l.Addr().String(), HopOptions{TLS: trust(testCert())}), &net.Dialer{})
+			}
+			b.ReportAllocs()
+			b.SetParallelism(16)
+			b.RunParallel(func(pb *testing.PB) {
+				buf := make([]byte, 1)
+				for pb.Next() {
+					conn, err := d.DialContext(context.Background(), "tcp", "a:1")
+					if err != nil {
+						b.Error(err)
+						return
+					}
+					_, _ = conn.Write(buf)
+					_, _ = io.ReadFull(conn, buf)
+					_ = conn.Close()
+				}
+			})
+		})
+	}
+}
+
+// chainToEcho dials in-memory echoes, so that the target costs little.
+func chainToEcho(testing.TB) *memoryEcho { return &memoryEcho{} }
+
+type memoryEcho struct{}
+
+func (*memoryEcho) DialContext(context.Context, string, string) (net.Conn, error) {
+	a, b := testnet.Pipe(0)
+	go func() {
+		_, _ = io.CopyBuffer(struct{ io.Writer }{b}, struct{ io.Reader }{b}, make([]byte, 64))
+		_ = b.Close()
+	}()
+	return a, nil
+}
+
+// BenchmarkIdleTunnel tells what an idle tunnel costs, both ends and their relays'
+// reads together, without the target.
+func BenchmarkIdleTunnel(b *testing.B) {
+	ends := make(chan net.Conn, 1)
+	srv := serveTLS(b, testnet.Listen(b), false, handed(ends))
+	d := wrap(b, HopTLS(srv.l.Addr().String(), HopOptions{TLS: trust(testCert())}), &net.Dialer{})
+	const tunnels = 2000
+	for b.Loop() {
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		var conns []net.Conn
+		for range tunnels {
+			client, err := d.DialContext(b.Context(), "tcp", "a:1")
+			if err != nil {
+				b.Fatal(err)
+			}
+			server := <-ends
+			go func() { _, _ = client.Read(make([]byte, 1)) }()
+			go func() { _, _ = server.Read(make([]byte, 1)) }()
+			conns = append(conns, client, server)
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		b.ReportMetric(float64(after.HeapInuse-before.HeapInuse)/tunnels/1024, "heapKiB/tunnel")
+		b.ReportMetric(float64(after.StackInuse-before.StackInuse)/tunnels/1024, "stackKiB/tunnel")
+		for _, c := range conns {
+			_ = c.Close()
+		}
+	}
+}
+
+func BenchmarkParseHead(b *testing.B) {
+	head := []byte("GET http://www.example.com/path/to/something?x=y HTTP/1.1\r\nHost: www.example.com\r\nUser-Agent: Mozilla/5.0 (X11)\r\n" +
+		"Accept: text/html,application/xhtml+xml\r\nAccept-Language: en\r\nCookie: a=b; c=d\r\nConnection: keep-alive\r\n\r\n")
+	b.ReportAllocs()
+	b.SetBytes(int64(len(head)))
+	for b.Loop() {
+		end, _, _ := headEnd(head, 0)
+		if _, err := parseHead(head[:end]); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

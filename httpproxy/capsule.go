@@ -1,0 +1,111 @@
+package httpproxy
+
+import (
+	"encoding/binary"
+	"io"
+)
+
+// Capsule types of draft-ietf-httpbis-connect-tcp, in the variable-length
+// integers of RFC 9000 §16. See the package's doc for what they are good for.
+const (
+	capsuleData  = 0x2028d7f0
+	capsuleFinal = 0x2028d7f1
+
+	// capsuleHead is the length of the head that a sender writes: type and
+	// length of four bytes each.
+	capsuleHead = 8
+)
+
+const capsuleField = "Capsule-Protocol" // RFC 9297 §3.4
+
+// wantsCapsules reports whether the field is the structured Boolean true.
+func wantsCapsules(values []string) bool {
+	return len(values) == 1 && len(values[0]) >= 2 && values[0][:2] == "?1" &&
+		(len(values[0]) == 2 || values[0][2] == ';')
+}
+
+// putCapsuleHead writes the head of a capsule with n bytes, n < 2³⁰, to b.
+func putCapsuleHead(b []byte, kind uint32, n int) {
+	binary.BigEndian.PutUint32(b, 2<<30|kind)
+	binary.BigEndian.PutUint32(b[4:], 2<<30|uint32(n))
+}
+
+// capsules is a source of the payload of DATA and FINAL_DATA capsules. Others
+// are skipped (RFC 9297 §3.2).
+type capsules struct {
+	r    io.Reader
+	head [16]byte // a head that has come in part
+	have int
+	left uint64 // payload of the present capsule still to come
+	kind uint64
+	done bool // FINAL_DATA has come to its end
+}
+
+func (c *capsules) next(buf []byte) ([]byte, error) {
+	for {
+		if c.done {
+			return nil, io.EOF
+		}
+		n, err := c.r.Read(buf)
+		out := c.payload(buf[:n])
+		switch {
+		case c.done && len(out) == 0:
+			return nil, io.EOF
+		case c.done:
+			return out, nil
+		case err == io.EOF && (c.left > 0 || c.have > 0):
+			err = io.ErrUnexpectedEOF
+		}
+		if len(out) > 0 || err != nil {
+			return out, err
+		}
+	}
+}
+
+// payload takes the heads out of b in place.
+func (c *capsules) payload(b []byte) []byte {
+	from, to := 0, 0
+	for i := 0; i < len(b) && !c.done; {
+		if c.left == 0 {
+			c.head[c.have] = b[i]
+			c.have++
+			i++
+			c.parse()
+			continue
+		}
+		k := int(min(c.left, uint64(len(b)-i)))
+		switch {
+		case c.kind != capsuleData && c.kind != capsuleFinal:
+		case to == from:
+			from, to = i, i+k
+		default:
+			to += copy(b[to:], b[i:i+k])
+		}
+		i += k
+		c.left -= uint64(k)
+		c.done = c.left == 0 && c.kind == capsuleFinal
+	}
+	return b[from:to]
+}
+
+// parse takes in the head once it is complete.
+func (c *capsules) parse() {
+	kind := 1 << (c.head[0] >> 6)
+	if c.have <= kind {
+		return
+	}
+	if c.have < kind+1<<(c.head[kind]>>6) {
+		return
+	}
+	c.kind, c.left = varint(c.head[:kind]), varint(c.head[kind:c.have])
+	c.have = 0
+	c.done = c.left == 0 && c.kind == capsuleFinal
+}
+
+func varint(b []byte) uint64 {
+	n := uint64(b[0] & 0x3f)
+	for _, c := range b[1:] {
+		n = n<<8 | uint64(c)
+	}
+	return n
+}

@@ -1,0 +1,195 @@
+package httpproxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/byway-proxy/byway/relay"
+)
+
+var errNoRequest = errors.New("httpproxy: a dial for no request")
+
+// forward passes on a request in absolute-form, whose head is next in br.
+func (c *client) forward(ctx context.Context, h *requestHead, a absolute, q relay.Request) (again bool, err error) {
+	in, err := http.ReadRequest(c.br)
+	if err != nil {
+		return false, c.refuse(bad("malformed request"))
+	}
+	if !h.hasCache {
+		delete(in.Header, "Cache-Control") // net/http makes one of Pragma
+	}
+	if answered, again, err := c.maxForwards(h, in); answered {
+		return again, err
+	}
+	if !expectable(in.Header, h) {
+		return false, c.refuse(&refusal{http.StatusExpectationFailed, "100-continue is the only expectation known here"})
+	}
+	x := newExchange(c, h, in)
+	defer x.finish()
+	d := c.route(ctx, q)
+	if d.Dialer == nil {
+		return x.fail(relay.ErrBlocked)
+	}
+	out := c.outgoing(x, a)
+	if protocol := upgradeOf(in, h); protocol != "" {
+		return x.upgrade(ctx, out, protocol, q)
+	}
+	return x.roundTrip(ctx, out, c.s.targets.of(c.s.Relay, q, d), q)
+}
+
+// route asks the Router for every request, as a conn to the target may be there
+// already. What it blocks is told to the Trace as the relay does.
+func (c *client) route(ctx context.Context, q relay.Request) (d relay.Decision) {
+	r := c.s.Relay
+	if r.Router != nil {
+		d = r.Router.Route(ctx, q)
+	}
+	if d.Dialer == nil {
+		d.Via = "block"
+		if r.Trace != nil && r.Trace.Failed != nil {
+			r.Trace.Failed(q, d, relay.ErrBlocked)
+		}
+	}
+	return d
+}
+
+// expectable reports whether the Expect field, if any, can be met, and removes
+// one that means nothing.
+func expectable(fields http.Header, h *requestHead) bool {
+	values := fields["Expect"]
+	if len(values) == 0 {
+		return true
+	}
+	if h.minor == 0 || !h.hasBody() {
+		fields.Del("Expect") // RFC 9110 §10.1.1
+		return true
+	}
+	return len(values) == 1 && strings.EqualFold(values[0], "100-continue")
+}
+
+// maxForwards answers TRACE and OPTIONS that are to go no further, and counts
+// down the others (RFC 9110 §7.6.2).
+func (c *client) maxForwards(h *requestHead, in *http.Request) (answered, again bool, err error) {
+	if h.method != http.MethodTrace && h.method != http.MethodOptions {
+		return false, false, nil
+	}
+	if h.method == http.MethodTrace && h.hasBody() {
+		return true, false, c.refuse(bad("a TRACE with a body"))
+	}
+	values := in.Header["Max-Forwards"]
+	if len(values) == 0 {
+		return false, false, nil
+	}
+	n, ok := parseLength([]byte(values[0]))
+	if len(values) > 1 || !ok {
+		return true, false, c.refuse(bad("malformed Max-Forwards"))
+	}
+	if n > 0 {
+		in.Header.Set("Max-Forwards", strconv.FormatInt(n-1, 10))
+		return false, false, nil
+	}
+	last := h.hasBody() || h.minor == 0
+	answer := plainAnswer(http.StatusOK, "", "Allow: CONNECT, GET, HEAD, OPTIONS, TRACE\r\n", last)
+	if h.method == http.MethodTrace {
+		answer = echoAnswer(h, in, last)
+	}
+	if last {
+		return true, false, c.last(answer)
+	}
+	return true, true, c.write(answer)
+}
+
+// echoAnswer reflects a TRACE without what may be secret (RFC 9110 §9.3.8).
+func echoAnswer(h *requestHead, in *http.Request, last bool) []byte {
+	var echo strings.Builder
+	echo.WriteString(h.method + " " + h.target + " HTTP/1." + string('0'+h.minor) + "\r\nHost: " + in.Host + "\r\n")
+	fields := in.Header.Clone()
+	for _, name := range []string{"Proxy-Authorization", "Authorization", "Cookie"} {
+		fields.Del(name)
+	}
+	_ = fields.Write(&echo)
+	echo.WriteString("\r\n")
+	answer := plainAnswer(http.StatusOK, echo.String(), "", last)
+	return []byte(strings.Replace(string(answer), "text/plain; charset=utf-8", "message/http", 1))
+}
+
+// outgoing is the request as the target gets it.
+func (c *client) outgoing(x *exchange, a absolute) *http.Request {
+	in := x.in
+	u := &url.URL{Scheme: "http", Host: a.authority, Opaque: a.path}
+	switch {
+	case a.path == "" && in.Method == http.MethodOptions:
+		u.Opaque = "*" // RFC 9112 §3.2.4
+	case a.path == "":
+		u.Opaque = "/"
+	case strings.HasPrefix(a.path, "//"): // net/http takes an Opaque like this for a host
+		u.Opaque, u.Path, u.RawPath, u.RawQuery = "", in.URL.Path, in.URL.RawPath, in.URL.RawQuery
+	}
+	out := &http.Request{
+		Method: in.Method, URL: u, Host: a.authority,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: requestFields(in.Header), Body: http.NoBody,
+	}
+	if c.s.Via != "" {
+		out.Header.Set("Via", "1."+string('0'+x.h.minor)+" "+c.s.Via)
+	}
+	if x.h.hasBody() {
+		out.Body, out.ContentLength = x.body, in.ContentLength
+	}
+	if x.h.chunked {
+		out.Trailer = make(http.Header)
+		for name := range in.Trailer {
+			if mayTrail(name) {
+				out.Trailer[name] = nil
+			}
+		}
+		x.body.trailer = out.Trailer
+	}
+	return out
+}
+
+// roundTrip sends out by a pooled conn or a new one, and passes the response on.
+func (x *exchange) roundTrip(ctx context.Context, out *http.Request, t *http.Transport, q relay.Request) (again bool, err error) {
+	ctx, cancel := context.WithCancelCause(context.WithValue(ctx, requestKey{}, q))
+	defer cancel(nil)
+	x.begin(cancel)
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotFirstResponseByte: x.respondsNow,
+		Got1xxResponse: func(code int, fields textproto.MIMEHeader) error {
+			return x.interim(code, http.Header(fields))
+		},
+	})
+	resp, err := t.RoundTrip(out.WithContext(ctx))
+	if err != nil {
+		return x.fail(x.cause(ctx, err))
+	}
+	defer resp.Body.Close() //nolint:errcheck // it was read to its end, or is given up
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		return x.fail(errors.New("the target switched protocols without being asked"))
+	}
+	return x.respond(resp)
+}
+
+// cause returns why err came about, if that was on our side.
+func (x *exchange) cause(ctx context.Context, err error) error {
+	if err := x.body.failure(); err != nil {
+		return err
+	}
+	if x.tooManyInterim() {
+		return errInterim
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}

@@ -1,0 +1,213 @@
+package httpproxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+
+	"github.com/byway-proxy/byway/chain"
+)
+
+// HopTLS returns the hop of an https:// proxy at addr, host:port. With a proxy
+// that has HTTP/2, tunnels are streams of a few sessions that are kept for the
+// next ones; with others each tunnel has a TLS conn of its own. The dialer
+// belonging to the hop is an io.Closer that closes the sessions.
+//
+// Refusals are *chain.Error around a *[StatusError].
+func HopTLS(addr string, o HopOptions) chain.Hop {
+	o.fill("https", addr)
+	return chain.Hop{Name: o.Name, Wrap: func(next chain.Dialer) (chain.Dialer, error) {
+		if err := checkHop(addr); err != nil {
+			return nil, err
+		}
+		return newTLSHop(next, addr, o), nil
+	}}
+}
+
+func newTLSHop(next chain.Dialer, addr string, o HopOptions) *tlsHop {
+	cfg := o.TLS.Clone()
+	if cfg == nil {
+		cfg = &tls.Config{}
+	}
+	cfg.NextProtos = []string{"h2", "http/1.1"}
+	// Not shared: a ticket would tie this path to another.
+	cfg.ClientSessionCache = tls.NewLRUClientSessionCache(8)
+	if cfg.ServerName == "" {
+		cfg.ServerName, _, _ = net.SplitHostPort(addr)
+	}
+	return &tlsHop{next: next, addr: addr, o: o, tls: cfg, transport: newTransport(&o)}
+}
+
+type tlsHop struct {
+	next      chain.Dialer
+	addr      string
+	o         HopOptions
+	tls       *tls.Config
+	transport *http.Transport
+	pool      pool
+	single    atomic.Bool // the proxy was last seen to have no HTTP/2
+
+	mu      sync.Mutex
+	opening *opening
+}
+
+// attempts is how many sessions a dial may find dead before it is an error.
+const attempts = 3
+
+func (h *tlsHop) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	if err := checkTarget(network, addr); err != nil {
+		return nil, err
+	}
+	for try := 1; ; try++ {
+		s, conn, err := h.session(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if conn != nil {
+			return connectOver(ctx, conn, addr, &h.o)
+		}
+		conn, err = s.open(ctx, addr, &h.o)
+		var stale staleError
+		if !errors.As(err, &stale) {
+			return conn, err
+		}
+		if try == attempts {
+			return nil, chain.Fail(chain.PhaseConnect, stale.error)
+		}
+	}
+}
+
+// Close closes the sessions: at once those without tunnels, the others when
+// their last tunnel ends.
+func (h *tlsHop) Close() error {
+	h.pool.close()
+	return nil
+}
+
+// session returns a session with a slot reserved, or a TLS conn to a proxy that
+// has HTTP/1.1 only.
+func (h *tlsHop) session(ctx context.Context) (*session, net.Conn, error) {
+	for {
+		if s := h.pool.reserve(); s != nil {
+			return s, nil, nil
+		}
+		if h.single.Load() {
+			s, conn, err := h.start(ctx)
+			if err != nil || conn != nil {
+				return nil, conn, err
+			}
+			if s.cc.Reserve() == nil {
+				return s, nil, nil
+			}
+			continue
+		}
+		conn, err := h.join(ctx)
+		if err != nil || conn != nil {
+			return nil, conn, err
+		}
+	}
+}
+
+// start opens a conn to the proxy and makes it a session of the pool if it can be one.
+func (h *tlsHop) start(ctx context.Context) (*session, net.Conn, error) {
+	raw, err := dial(ctx, h.next, h.addr, h.o.DialLimit)
+	if err != nil {
+		return nil, nil, err
+	}
+	conn := tls.Client(raw, h.tls)
+	if err := chain.Handshake(ctx, raw, h.o.HandshakeLimit, conn.Handshake); err != nil {
+		_ = raw.Close()
+		return nil, nil, chain.Fail(chain.PhaseTLS, err)
+	}
+	if conn.ConnectionState().NegotiatedProtocol != "h2" {
+		h.single.Store(true)
+		return nil, conn, nil
+	}
+	h.single.Store(false)
+	s, err := newSession(ctx, h.transport, conn)
+	if err != nil {
+		return nil, nil, chain.Fail(chain.PhaseConnect, err)
+	}
+	if !h.pool.add(s) {
+		_ = s.cc.Close()
+		return nil, nil, chain.Fail(chain.PhaseConnect, net.ErrClosed)
+	}
+	return s, nil, nil
+}
+
+// An opening is a session on its way, for which several dials may wait.
+type opening struct {
+	done    chan struct{}
+	waiters int // guarded by the hop's mu
+	cancel  context.CancelFunc
+	conn    chan net.Conn // holds a conn that is no session, for the first who takes it
+	err     error
+}
+
+// join waits for a session to be opened, and opens one if none is on its way. It
+// returns nothing if there is one now, and a conn if the proxy has HTTP/1.1 only.
+func (h *tlsHop) join(ctx context.Context) (net.Conn, error) {
+	h.mu.Lock()
+	o := h.opening
+	if o == nil {
+		octx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		o = &opening{done: make(chan struct{}), cancel: cancel, conn: make(chan net.Conn, 1)}
+		h.opening = o
+		go h.run(octx, o)
+	}
+	o.waiters++
+	h.mu.Unlock()
+
+	var err error
+	select {
+	case <-o.done:
+		err = o.err
+	case <-ctx.Done():
+		err = chain.Fail(chain.PhaseDial, context.Cause(ctx))
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	o.waiters--
+	last := o.waiters == 0
+	if last {
+		o.cancel()
+		if h.opening == o {
+			h.opening = nil // nobody joins what was cancelled
+		}
+	}
+	select {
+	case conn := <-o.conn:
+		if err == nil {
+			return conn, nil
+		}
+		if !last {
+			o.conn <- conn
+		} else {
+			_ = conn.Close()
+		}
+	default:
+	}
+	return nil, err
+}
+
+func (h *tlsHop) run(ctx context.Context, o *opening) {
+	_, conn, err := h.start(ctx)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.opening == o {
+		h.opening = nil
+	}
+	o.err = err
+	switch {
+	case conn == nil:
+	case o.waiters == 0:
+		_ = conn.Close()
+	default:
+		o.conn <- conn
+	}
+	close(o.done)
+}

@@ -1,0 +1,172 @@
+package httpproxy
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+
+	"github.com/byway-proxy/byway/internal/deadline"
+)
+
+// Sizes of the buffers between an HTTP/2 stream and its reader. A stream that
+// waits holds a small one; one that is filled earns a big one.
+const (
+	smallChunk = 1 << 10
+	bigChunk   = 64 << 10
+)
+
+var (
+	smallChunks = sync.Pool{New: func() any { return new([smallChunk]byte) }}
+	bigChunks   = sync.Pool{New: func() any { return new([bigChunk]byte) }}
+)
+
+// A chunk is bytes read from a stream, and the pooled buffer that holds them.
+type chunk struct {
+	data  []byte
+	err   error // comes after data
+	small *[smallChunk]byte
+	big   *[bigChunk]byte
+}
+
+func (c *chunk) free() {
+	if c.small != nil {
+		smallChunks.Put(c.small)
+	} else if c.big != nil {
+		bigChunks.Put(c.big)
+	}
+	*c = chunk{}
+}
+
+// inbound is the reading half of a stream. The bodies of net/http know no
+// deadlines that can be lifted, so a goroutine reads ahead, by one chunk.
+type inbound struct {
+	src source
+	by  deadline.Deadline
+
+	start  sync.Once
+	chunks chan chunk
+	done   chan struct{} // closed by close
+
+	mu  sync.Mutex // held while reading
+	cur chunk
+	off int
+
+	ending sync.Once
+	end    chan struct{} // closed by endSoon
+}
+
+// A source fills buf and returns which part of it the reader gets.
+type source interface {
+	next(buf []byte) ([]byte, error)
+}
+
+// plain is a source of the bytes as they come.
+type plain struct{ io.Reader }
+
+func (p plain) next(buf []byte) ([]byte, error) {
+	n, err := p.Read(buf)
+	return buf[:n], err
+}
+
+func newInbound(src source) *inbound {
+	return &inbound{src: src, chunks: make(chan chunk), done: make(chan struct{}), end: make(chan struct{})}
+}
+
+func (in *inbound) pull() {
+	big := false
+	for {
+		var c chunk
+		var buf []byte
+		if big {
+			c.big = bigChunks.Get().(*[bigChunk]byte)
+			buf = c.big[:]
+		} else {
+			c.small = smallChunks.Get().(*[smallChunk]byte)
+			buf = c.small[:]
+		}
+		c.data, c.err = in.src.next(buf)
+		big = len(c.data) >= smallChunk/2
+		last := c.err != nil
+		select {
+		case in.chunks <- c:
+		case <-in.done:
+			c.free()
+			return
+		}
+		if last {
+			return
+		}
+	}
+}
+
+// read is net.Conn's Read without the address on errors.
+func (in *inbound) read(p []byte) (int, error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for {
+		select {
+		case <-in.done:
+			return 0, net.ErrClosed
+		case <-in.by.Done():
+			return 0, os.ErrDeadlineExceeded
+		default:
+		}
+		if len(p) == 0 {
+			return 0, nil
+		}
+		if in.off < len(in.cur.data) {
+			n := copy(p, in.cur.data[in.off:])
+			if in.off += n; in.off == len(in.cur.data) && in.cur.err == nil {
+				in.cur.free()
+				in.off = 0
+			}
+			return n, nil
+		}
+		if in.cur.err != nil {
+			return 0, in.cur.err
+		}
+		in.start.Do(func() { go in.pull() })
+		select {
+		case in.cur = <-in.chunks:
+			in.off = 0
+			in.cur.err = streamError(in.cur.err)
+		case <-in.done:
+		case <-in.by.Done():
+		case <-in.end:
+			// What has come is delivered, but nothing is waited for.
+			select {
+			case in.cur = <-in.chunks:
+				in.off = 0
+				in.cur.err = streamError(in.cur.err)
+			default:
+				return 0, io.EOF
+			}
+		}
+	}
+}
+
+// endSoon makes read return EOF when nothing more is at hand.
+func (in *inbound) endSoon() { in.ending.Do(func() { close(in.end) }) }
+
+// close makes read fail. It is called once; whoever owns the source ends it.
+func (in *inbound) close() { close(in.done) }
+
+// streamError makes errors of net/http's streams speak errno: whatever ended one
+// other than in good order cut the connection.
+func streamError(err error) error {
+	if err == nil || err == io.EOF {
+		return err
+	}
+	return fmt.Errorf("%w (HTTP/2: %v)", syscall.ECONNRESET, err) //nolint:errorlint // its errno is the one before
+}
+
+// opError is an error of a stream's Read or Write in the form of package net.
+func opError(op string, local, remote net.Addr, err error) error {
+	if err == nil || err == io.EOF {
+		return err
+	}
+	return &net.OpError{Op: op, Net: "tcp", Source: local, Addr: remote, Err: err}
+}
