@@ -13,11 +13,15 @@ import (
 // accepted, as a closed TCP conn does.
 const farewell = 10 * time.Second
 
+// patience is how long a stream that ended in good order both ways waits for the
+// peer to have passed everything on.
+const patience = 2 * time.Minute
+
 // clientStream is a tunnel on one HTTP/2 stream, at the end that opened it.
 type clientStream struct {
 	in            *inbound
 	out           *outbound
-	body          io.Closer // of the response
+	body          io.ReadCloser // of the response
 	cancel        context.CancelCauseFunc
 	local, remote net.Addr
 
@@ -114,10 +118,24 @@ func (s *clientStream) over(cause error) {
 			s.late.Stop()
 		}
 		s.mu.Unlock()
+		if s.in.ended.Load() && cause == net.ErrClosed {
+			go s.part()
+			return
+		}
 		s.cancel(cause)
 		// It gives back flow control, and may wait for a slow session.
 		go s.body.Close() //nolint:errcheck // the stream is over in any case
 	})
+}
+
+// part waits for the peer's END_STREAM: a reset before that could overtake what
+// the peer still has to pass on.
+func (s *clientStream) part() {
+	late := time.AfterFunc(patience, func() { s.cancel(net.ErrClosed) })
+	_, _ = io.Copy(io.Discard, s.body)
+	late.Stop()
+	s.cancel(net.ErrClosed)
+	_ = s.body.Close()
 }
 
 func (s *clientStream) LocalAddr() net.Addr  { return s.local }

@@ -33,31 +33,16 @@ func (c *client) forward(ctx context.Context, h *requestHead, a absolute, q rela
 	}
 	x := newExchange(c, h, in)
 	defer x.finish()
-	d := c.route(ctx, q)
-	if d.Dialer == nil {
-		return x.fail(relay.ErrBlocked)
+	// Every request is routed, as a conn to the target may be there already.
+	d, err := c.s.Relay.Route(ctx, q)
+	if err != nil {
+		return x.fail(err)
 	}
 	out := c.outgoing(x, a)
 	if protocol := upgradeOf(in, h); protocol != "" {
-		return x.upgrade(ctx, out, protocol, q)
+		return x.upgrade(ctx, out, protocol, routed{q, d})
 	}
-	return x.roundTrip(ctx, out, c.s.targets.of(c.s.Relay, q, d), q)
-}
-
-// route asks the Router for every request, as a conn to the target may be there
-// already. What it blocks is told to the Trace as the relay does.
-func (c *client) route(ctx context.Context, q relay.Request) (d relay.Decision) {
-	r := c.s.Relay
-	if r.Router != nil {
-		d = r.Router.Route(ctx, q)
-	}
-	if d.Dialer == nil {
-		d.Via = "block"
-		if r.Trace != nil && r.Trace.Failed != nil {
-			r.Trace.Failed(q, d, relay.ErrBlocked)
-		}
-	}
-	return d
+	return x.roundTrip(ctx, out, c.s.targets.of(c.s.Relay, q, d), routed{q, d})
 }
 
 // expectable reports whether the Expect field, if any, can be met, and removes
@@ -156,7 +141,7 @@ func (c *client) outgoing(x *exchange, a absolute) *http.Request {
 }
 
 // roundTrip sends out by a pooled conn or a new one, and passes the response on.
-func (x *exchange) roundTrip(ctx context.Context, out *http.Request, t *http.Transport, q relay.Request) (again bool, err error) {
+func (x *exchange) roundTrip(ctx context.Context, out *http.Request, t *http.Transport, q routed) (again bool, err error) {
 	ctx, cancel := context.WithCancelCause(context.WithValue(ctx, requestKey{}, q))
 	defer cancel(nil)
 	x.begin(cancel)

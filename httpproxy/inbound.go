@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/byway-proxy/byway/internal/deadline"
@@ -49,6 +50,8 @@ type inbound struct {
 	start  sync.Once
 	chunks chan chunk
 	done   chan struct{} // closed by close
+
+	ended atomic.Bool // read has returned EOF
 
 	mu  sync.Mutex // held while reading
 	cur chunk
@@ -124,6 +127,9 @@ func (in *inbound) read(p []byte) (int, error) {
 				in.off = 0
 			}
 			return n, nil
+		}
+		if in.cur.err == io.EOF {
+			in.ended.Store(true)
 		}
 		if in.cur.err != nil {
 			return 0, in.cur.err

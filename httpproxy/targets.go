@@ -55,7 +55,13 @@ type target struct {
 	used      time.Time
 }
 
-type requestKey struct{}
+// routed is a request and where it goes.
+type routed struct {
+	relay.Request
+	relay.Decision
+}
+
+type requestKey struct{} // of a routed
 
 // of returns the transport for requests such as q, routed as d. It dials by relay.
 func (t *targets) of(r *relay.Relay, q relay.Request, d relay.Decision) *http.Transport {
@@ -105,11 +111,11 @@ func newTargetTransport(r *relay.Relay) *http.Transport {
 		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
 			// The request that made the transport dial; it may be served by another's conn
 			// of the same identity meanwhile.
-			q, ok := ctx.Value(requestKey{}).(relay.Request)
+			q, ok := ctx.Value(requestKey{}).(routed)
 			if !ok || q.Addr != addr {
 				return nil, errNoRequest
 			}
-			return r.Dial(ctx, q)
+			return r.Dial(ctx, q.Request, q.Decision)
 		},
 		Protocols:              new(http.Protocols),
 		DisableCompression:     true,

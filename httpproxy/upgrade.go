@@ -30,11 +30,11 @@ var errInterim = errors.New("too many interim responses")
 
 // upgrade sends a request that asks for another protocol, on a conn of its own. If
 // the target agrees, both conns become a tunnel, else the response is passed on.
-func (x *exchange) upgrade(ctx context.Context, out *http.Request, protocol string, q relay.Request) (again bool, err error) {
+func (x *exchange) upgrade(ctx context.Context, out *http.Request, protocol string, q routed) (again bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	x.begin(cancel)
-	target, err := x.c.s.Relay.Dial(ctx, q)
+	target, err := x.c.s.Relay.Dial(ctx, q.Request, q.Decision)
 	if err != nil {
 		return x.fail(x.cause(ctx, err))
 	}

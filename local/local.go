@@ -126,10 +126,10 @@ func (s *Server) Serve(ctx context.Context) error {
 	if n := s.relay.Live(); n > 0 {
 		s.log.Info("draining", "tunnels", n, "limit", s.config.Timeouts.Drain)
 	}
-	err := s.relay.Shutdown(drain)
 	for _, l := range s.listeners {
-		_ = l.http.Close()
+		_ = l.http.Close() // conns to targets that wait for another request
 	}
+	err := s.relay.Shutdown(drain)
 	cut() // handshakes under way
 	s.wg.Wait()
 	s.plan.close()

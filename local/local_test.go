@@ -354,3 +354,26 @@ func openFiles() int {
 	}
 	return len(entries)
 }
+
+// TestIdleTargetsDoNotHoldUpTheEnd leaves a conn to a target in the pool of
+// plain HTTP: it is nobody's tunnel, so the drain is over at once.
+func TestIdleTargetsDoNotHoldUpTheEnd(t *testing.T) {
+	web := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "hello")
+	})}
+	l := testnet.Listen(t)
+	go func() { _ = web.Serve(l) }()
+	defer web.Close()
+	config := "[[listen]]\naddress = \"127.0.0.1:0\"\n[[route]]\nto = \"direct\"\n[timeouts]\ndrain = \"1h\"\n"
+	addr := serve(t, config, &net.Dialer{})
+	tr := &http.Transport{Proxy: http.ProxyURL(&url.URL{Scheme: "http", Host: addr})}
+	defer tr.CloseIdleConnections()
+	resp, err := (&http.Client{Transport: tr}).Get("http://" + l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "hello" {
+		t.Errorf("%q, %v", body, err)
+	}
+	_ = resp.Body.Close()
+}

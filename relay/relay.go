@@ -100,7 +100,12 @@ func (r *Relay) idleLimit() time.Duration {
 // bounds the opening and, when it is cancelled, ends the tunnel. The error tells
 // why no tunnel was opened, or why it did not end in good order.
 func (r *Relay) Serve(ctx context.Context, p Pending) error {
-	t, conn, err := r.open(ctx, p.Request())
+	q := p.Request()
+	d, err := r.Route(ctx, q)
+	if err != nil {
+		return errors.Join(err, p.Reject(err))
+	}
+	t, conn, err := r.open(ctx, q, d)
 	if err != nil {
 		return errors.Join(err, p.Reject(err))
 	}
@@ -120,19 +125,10 @@ func (r *Relay) Serve(ctx context.Context, p Pending) error {
 	return t.err
 }
 
-// Dial routes q and opens a connection to its target, which counts as a live
-// tunnel until it is closed. It is for protocol code that has no one tunnel per
-// request, such as a pool of HTTP connections.
-func (r *Relay) Dial(ctx context.Context, q Request) (net.Conn, error) {
-	t, conn, err := r.open(ctx, q)
-	if err != nil {
-		return nil, err
-	}
-	return &dialed{Conn: conn, t: t}, nil
-}
-
-// open routes, dials and registers the tunnel. On success the tunnel owns conn.
-func (r *Relay) open(ctx context.Context, q Request) (*tunnel, net.Conn, error) {
+// Route asks the Router where q goes. The error is [ErrBlocked], which the Trace
+// has been told, or nil. With [Relay.Dial] it is for protocol code that has no one
+// tunnel per request, such as a pool of HTTP connections.
+func (r *Relay) Route(ctx context.Context, q Request) (Decision, error) {
 	var d Decision
 	if r.Router != nil {
 		d = r.Router.Route(ctx, q)
@@ -140,6 +136,24 @@ func (r *Relay) open(ctx context.Context, q Request) (*tunnel, net.Conn, error) 
 	if d.Dialer == nil {
 		d.Via = "block"
 		r.Trace.failed(q, d, ErrBlocked)
+		return d, ErrBlocked
+	}
+	return d, nil
+}
+
+// Dial opens a connection to the target of q as [Relay.Route] decided. It counts
+// as a live tunnel until it is closed.
+func (r *Relay) Dial(ctx context.Context, q Request, d Decision) (net.Conn, error) {
+	t, conn, err := r.open(ctx, q, d)
+	if err != nil {
+		return nil, err
+	}
+	return &dialed{Conn: conn, t: t}, nil
+}
+
+// open dials and registers the tunnel. On success the tunnel owns conn.
+func (r *Relay) open(ctx context.Context, q Request, d Decision) (*tunnel, net.Conn, error) {
+	if d.Dialer == nil {
 		return nil, nil, ErrBlocked
 	}
 	t := &tunnel{relay: r, request: q, decision: d, began: time.Now()}

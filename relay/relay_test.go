@@ -72,7 +72,7 @@ func TestServeBlocksWithoutADecision(t *testing.T) {
 		if chain.Errno(err) != syscall.EACCES {
 			t.Errorf("%s: errno %v", name, chain.Errno(err))
 		}
-		if _, err := r.Dial(t.Context(), p.Request()); !errors.Is(err, relay.ErrBlocked) {
+		if _, err := r.Dial(t.Context(), p.Request(), relay.Decision{Via: "direct"}); !errors.Is(err, relay.ErrBlocked) {
 			t.Errorf("%s: Dial: %v", name, err)
 		}
 		_ = far.Close()
@@ -116,10 +116,10 @@ func TestServeCarriesAndTraces(t *testing.T) {
 func TestDialIsALiveTunnelUntilClosed(t *testing.T) {
 	far, target := testnet.Pipe(0)
 	var stats relay.Stats
-	r := &relay.Relay{Router: to(dialerOf(far)), Trace: &relay.Trace{
+	r := &relay.Relay{Trace: &relay.Trace{
 		Closed: func(_ relay.Request, _ relay.Decision, s relay.Stats) { stats = s },
 	}}
-	c, err := r.Dial(t.Context(), relay.Request{Network: "tcp", Addr: "target:80"})
+	c, err := r.Dial(t.Context(), relay.Request{Network: "tcp", Addr: "target:80"}, relay.Decision{Dialer: dialerOf(far)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,8 +138,8 @@ func TestDialIsALiveTunnelUntilClosed(t *testing.T) {
 func TestDialedConforms(t *testing.T) {
 	testnet.TestConn(t, func(t *testing.T) (net.Conn, net.Conn) {
 		a, b := testnet.TCPPair(t)
-		r := &relay.Relay{Router: to(dialerOf(a))}
-		c, err := r.Dial(t.Context(), relay.Request{Network: "tcp"})
+		r := &relay.Relay{}
+		c, err := r.Dial(t.Context(), relay.Request{Network: "tcp"}, relay.Decision{Dialer: dialerOf(a)})
 		if err != nil {
 			t.Fatal(err)
 		}
