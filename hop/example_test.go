@@ -27,7 +27,9 @@ func Example() {
 		return
 	}
 	defer c.Close()
-	client := &http.Client{Transport: &http.Transport{DialContext: c.DialContext}}
-	fmt.Println(c.Hops(), client.Timeout)
-	// Output: [socks5://10.0.0.2:1080 https://paris.example.org:443] 0s
+	transport := &http.Transport{DialContext: c.DialContext}
+	client := &http.Client{Transport: transport}
+	defer client.CloseIdleConnections()
+	fmt.Println(c.Hops())
+	// Output: [socks5://10.0.0.2:1080 https://paris.example.org:443]
 }

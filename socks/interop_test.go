@@ -5,7 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log" //nolint:depguard // the type of a field of armon's
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
