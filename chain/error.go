@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 )
 
@@ -38,10 +39,12 @@ type Error struct {
 
 // Error returns a text such as "hop 2/3 paris: auth: rejected".
 func (e *Error) Error() string {
+	// Errors of crypto/tls begin with their phase already.
+	reason := strings.TrimPrefix(Reason(e.Err), string(e.Phase)+": ")
 	if e.Hop == 0 {
-		return fmt.Sprintf("%s: %s", e.Phase, Reason(e.Err))
+		return fmt.Sprintf("%s: %s", e.Phase, reason)
 	}
-	return fmt.Sprintf("hop %d/%d %s: %s: %s", e.Hop, e.Hops, e.Name, e.Phase, Reason(e.Err))
+	return fmt.Sprintf("hop %d/%d %s: %s: %s", e.Hop, e.Hops, e.Name, e.Phase, reason)
 }
 
 // Unwrap returns the cause.

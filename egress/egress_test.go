@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -265,5 +266,49 @@ func TestShutdownCutsWhatDoesNotEnd(t *testing.T) {
 	}
 	if _, err := conn.Read(make([]byte, 1)); err == nil || err == io.EOF {
 		t.Errorf("the tunnel that was cut read %v", err)
+	}
+}
+
+// TestTenThousandTunnels opens, half-closes and closes over HTTP/2, and looks at what is left.
+func TestTenThousandTunnels(t *testing.T) {
+	const tunnels, workers = 10000, 32
+	l := testnet.Listen(t)
+	go testnet.Echo(l)
+	s, addr, token := start(t, &Policy{Resolver: forbidden{t}, Base: &net.Dialer{}, Allow: prefixes("127.0.0.1/32")})
+	c := through(t, s, addr, token)
+	tunnel := func() {
+		conn, err := c.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		if _, err := io.WriteString(conn, "hello"); err != nil {
+			t.Error(err)
+		}
+		if err := chain.CloseWrite(conn); err != nil {
+			t.Error(err)
+		}
+		if got, err := io.ReadAll(conn); err != nil || string(got) != "hello" {
+			t.Errorf("echo %q, %v", got, err)
+		}
+	}
+	work := func(n int) {
+		var wg sync.WaitGroup
+		for range workers {
+			wg.Go(func() {
+				for range n / workers {
+					tunnel()
+				}
+			})
+		}
+		wg.Wait()
+	}
+	work(workers) // opens the sessions that stay
+	before := testnet.TakeCensus(t, testnet.Census{})
+	work(tunnels)
+	testnet.CheckCensus(t, before)
+	if n := s.Relay.Live(); n != 0 {
+		t.Errorf("%d tunnels are live", n)
 	}
 }

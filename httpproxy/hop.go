@@ -141,6 +141,9 @@ func connectOver(ctx context.Context, conn net.Conn, target string, o *HopOption
 	}
 	if err != nil {
 		_ = conn.Close()
+		if isAlert(err) {
+			return nil, chain.Fail(chain.PhaseTLS, err)
+		}
 		return nil, chain.Fail(chain.PhaseConnect, err)
 	}
 	return chain.Unread(conn, rest), nil

@@ -152,6 +152,8 @@ const (
 func (s *session) failure(err error) error {
 	var e h2Error
 	switch {
+	case isAlert(err):
+		return chain.Fail(chain.PhaseTLS, err)
 	case !errors.As(err, &e):
 		return staleError{streamError(err)}
 	case e.Code == codeRefusedStream:
@@ -162,6 +164,13 @@ func (s *session) failure(err error) error {
 		return chain.Fail(chain.PhaseConnect, syscall.EHOSTUNREACH)
 	}
 	return chain.Fail(chain.PhaseConnect, streamError(err))
+}
+
+// isAlert reports whether the proxy sent a TLS alert. With TLS 1.3 that is how it
+// refuses a client's certificate, after the handshake as the client sees it.
+func isAlert(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "remote error"
 }
 
 // pool holds the sessions of one hop.

@@ -10,11 +10,9 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 	"golang.org/x/net/proxy"
@@ -317,7 +315,7 @@ func TestTenThousandTunnels(t *testing.T) {
 		checkEcho(t, c)
 	}
 	dial() // what is made once, is made
-	goroutines, fds := settle(t, 0, 0)
+	before := testnet.TakeCensus(t, testnet.Census{})
 	var wg sync.WaitGroup
 	for range workers {
 		wg.Go(func() {
@@ -327,32 +325,7 @@ func TestTenThousandTunnels(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if g, f := settle(t, goroutines, fds); g > goroutines || f > fds {
-		t.Errorf("%d goroutines and %d descriptors before, %d and %d after %d tunnels", goroutines, fds, g, f, tunnels)
-	}
-}
-
-// settle waits, within reason, until no more goroutines and descriptors are left than given.
-func settle(t *testing.T, goroutines, fds int) (g, f int) {
-	t.Helper()
-	for range 200 {
-		runtime.GC() // a pool's idle pipes are closed by finalizers
-		g, f = runtime.NumGoroutine(), openFiles()
-		if g <= goroutines && f <= fds {
-			return g, f
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	return g, f
-}
-
-// openFiles counts descriptors where the system tells, and else returns 0.
-func openFiles() int {
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		return 0
-	}
-	return len(entries)
+	testnet.CheckCensus(t, before)
 }
 
 // TestIdleTargetsDoNotHoldUpTheEnd leaves a conn to a target in the pool of
