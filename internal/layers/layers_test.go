@@ -32,6 +32,7 @@ var allowed = map[string][]string{
 	"internal/testnet":  {"chain", "internal/deadline"},
 	"internal/layers":   {},
 	"internal/interop":  {},
+	"internal/netlab":   {},
 	"internal/bench":    {"*"},
 }
 
@@ -42,6 +43,8 @@ var outside = map[string][]string{
 	"configs":   {"github.com/BurntSushi/toml"},
 	"hop":       {"golang.org/x/net/proxy"},
 	"cmd/byway": {"github.com/spf13/cobra", "github.com/lmittmann/tint"},
+
+	"internal/netlab": {"golang.org/x/sys/unix"},
 }
 
 type pkg struct {
