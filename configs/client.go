@@ -71,7 +71,13 @@ type HopTLS struct {
 type Chain struct {
 	Name string   `toml:"name,required"` // unique; neither Direct nor Block
 	Hops []string `toml:"hops,required"` // at least one; names of Client.Hops
+
+	// Spares is how many tunnels to the last hop are kept ready at most, while the
+	// chain is in use; 0 for none. Default 8.
+	Spares uint8 `toml:"spares"`
 }
+
+func (ch *Chain) setDefaults() { ch.Spares = 8 }
 
 // What a route may lead to besides a chain.
 const (

@@ -191,6 +191,14 @@ func (d *decoder) value(v reflect.Value, in any, path string, f field) {
 		} else {
 			v.SetUint(uint64(n))
 		}
+	case reflect.Uint8:
+		if n, ok := in.(int64); !ok {
+			d.fail(path, "is %s, not a number; write one without quotes", kind(in))
+		} else if n < 0 || n > 255 {
+			d.fail(path, "%d is out of range; write a number from 0 to 255", n)
+		} else {
+			v.SetUint(uint64(n))
+		}
 	case reflect.Struct:
 		if m, ok := in.(map[string]any); ok {
 			d.table(v, m, path)

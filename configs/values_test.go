@@ -82,7 +82,7 @@ func TestFullClient(t *testing.T) {
 				Pipeline: PipelineAuto, DialTimeout: 10 * time.Second, HandshakeTimeout: 10 * time.Second,
 			},
 		},
-		Chains:   []Chain{{"default", []string{"a", "b"}}},
+		Chains:   []Chain{{"default", []string{"a", "b"}, 8}},
 		Routes:   []Route{{"default"}},
 		Timeouts: Timeouts{time.Second, 90 * time.Second, 2 * time.Hour, 10 * time.Second},
 	}

@@ -99,8 +99,22 @@ func (h *plainHop) DialContext(ctx context.Context, network, addr string) (net.C
 	if err := checkTarget(network, addr); err != nil {
 		return nil, err
 	}
-	conn, err := dial(ctx, h.next, h.addr, h.o.DialLimit)
+	conn, err := h.Prepare(ctx)
 	if err != nil {
+		return nil, err
+	}
+	return connectOver(ctx, conn, addr, &h.o)
+}
+
+// Prepare dials the proxy. It is of [chain.Preparer].
+func (h *plainHop) Prepare(ctx context.Context) (net.Conn, error) {
+	return dial(ctx, h.next, h.addr, h.o.DialLimit)
+}
+
+// DialOver asks for a tunnel on a conn of Prepare.
+func (h *plainHop) DialOver(ctx context.Context, conn net.Conn, network, addr string) (net.Conn, error) {
+	if err := checkTarget(network, addr); err != nil {
+		_ = conn.Close()
 		return nil, err
 	}
 	return connectOver(ctx, conn, addr, &h.o)

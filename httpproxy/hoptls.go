@@ -14,8 +14,9 @@ import (
 
 // HopTLS returns the hop of an https:// proxy at addr, host:port. With a proxy
 // that has HTTP/2, tunnels are streams of a few sessions that are kept for the
-// next ones; with others each tunnel has a TLS conn of its own. The dialer
-// belonging to the hop is an io.Closer that closes the sessions.
+// next ones; with others each tunnel has a TLS conn of its own. Sessions and TLS
+// tickets are each identity's own (chain.IdentityOf). The dialer belonging to the
+// hop is an io.Closer that closes the sessions.
 //
 // Refusals are *chain.Error around a *[StatusError].
 func HopTLS(addr string, o HopOptions) chain.Hop {
@@ -24,7 +25,9 @@ func HopTLS(addr string, o HopOptions) chain.Hop {
 		if err := checkHop(addr); err != nil {
 			return nil, err
 		}
-		return newTLSHop(next, addr, o), nil
+		return chain.PerIdentity(maxIdentities, func() (chain.Dialer, error) {
+			return newTLSHop(next, addr, o), nil
+		}), nil
 	}}
 }
 

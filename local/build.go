@@ -60,6 +60,10 @@ func build(c *configs.Client, base chain.Dialer) (*plan, error) {
 			}
 			through[j] = hops[at]
 		}
+		if len(through) > 0 && ch.Spares > 0 {
+			last := len(through) - 1
+			through[last] = chain.Spare(through[last], chain.SpareOptions{Max: int(ch.Spares)})
+		}
 		built, err := chain.New(base, through...)
 		if err != nil {
 			p.close()

@@ -19,6 +19,20 @@ type Request struct {
 	Listener string   // the address of the listener it came to
 }
 
+// identity tells tunnels apart by listener, user and client: nothing that is kept
+// between dials is shared by two of them.
+func (r *Request) identity() chain.Identity {
+	id := chain.Identity{User: r.User, Target: r.Addr}
+	if r.Client != nil {
+		id.Client = r.Client.String()
+		if host, _, err := net.SplitHostPort(id.Client); err == nil {
+			id.Client = host
+		}
+	}
+	id.Key = r.Listener + "\x00" + id.Client + "\x00" + r.User
+	return id
+}
+
 // A Pending is a request that is parsed and not yet answered. Exactly one of
 // Accept and Reject is called, once. Both answer within a limit of their own.
 type Pending interface {
@@ -161,7 +175,7 @@ func (r *Relay) open(ctx context.Context, q Request, d Decision) (*tunnel, net.C
 		r.Trace.failed(q, d, ErrClosed)
 		return nil, nil, ErrClosed
 	}
-	ctx, cancel := context.WithTimeout(ctx, r.dialLimit())
+	ctx, cancel := context.WithTimeout(chain.WithIdentity(ctx, q.identity()), r.dialLimit())
 	defer cancel()
 	t.cancel.Store(&cancel)
 	conn, err := d.Dialer.DialContext(ctx, q.Network, q.Addr)

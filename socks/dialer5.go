@@ -97,16 +97,56 @@ func (d *dialer5) try(ctx context.Context, t target, m manner, due func(time.Dur
 	return a
 }
 
+// Prepare dials the hop, greets it and authenticates. It is of [chain.Preparer].
+func (d *dialer5) Prepare(ctx context.Context) (net.Conn, error) {
+	conn, err := d.reach(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return d.shake(ctx, conn, chain.PhaseAuth, func(x *exchange) error {
+		x.out = append(x.out, version5, 1, d.method())
+		return d.authenticate(x, serial, func(time.Duration) {})
+	})
+}
+
+// DialOver makes the request on a conn of Prepare.
+func (d *dialer5) DialOver(ctx context.Context, conn net.Conn, network, addr string) (net.Conn, error) {
+	t, err := d.target(network, addr)
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return d.shake(ctx, conn, chain.PhaseConnect, func(x *exchange) error {
+		x.out = t.append(append(x.out, version5, commandConnect, 0))
+		return readReply(x)
+	})
+}
+
+func (d *dialer5) method() byte {
+	if d.user != "" {
+		return methodPassword
+	}
+	return methodNone
+}
+
 // speak is the client's part of RFC 1928.
 func (d *dialer5) speak(x *exchange, t target, m manner, await func(time.Duration)) error {
-	method := byte(methodNone)
-	if d.user != "" {
-		method = methodPassword
-	}
-	x.out = append(x.out, version5, 1, method)
+	x.out = append(x.out, version5, 1, d.method())
 	if m == pipelined {
 		x.out = t.append(append(d.appendAuth(x.out), version5, commandConnect, 0))
 	}
+	if err := d.authenticate(x, m, await); err != nil {
+		return err
+	}
+	x.phase = chain.PhaseConnect
+	if m == serial {
+		x.out = t.append(append(x.out, version5, commandConnect, 0))
+	}
+	return readReply(x)
+}
+
+// authenticate reads the answers up to the end of the authentication.
+func (d *dialer5) authenticate(x *exchange, m manner, await func(time.Duration)) error {
 	wrote := time.Now()
 	choice, err := x.ask(2)
 	if err != nil {
@@ -117,7 +157,7 @@ func (d *dialer5) speak(x *exchange, t target, m manner, await func(time.Duratio
 		return errGarbage
 	case choice[1] == methodRefused:
 		return errMethod
-	case choice[1] != method:
+	case choice[1] != d.method():
 		return errGarbage
 	}
 	await(time.Since(wrote))
@@ -135,11 +175,7 @@ func (d *dialer5) speak(x *exchange, t target, m manner, await func(time.Duratio
 			return errRejected
 		}
 	}
-	x.phase = chain.PhaseConnect
-	if m == serial {
-		x.out = t.append(append(x.out, version5, commandConnect, 0))
-	}
-	return readReply(x)
+	return nil
 }
 
 // appendAuth appends the message of RFC 1929 §2, if there is a user.

@@ -163,6 +163,33 @@ func (d *dialer4) DialContext(ctx context.Context, network, addr string) (net.Co
 	if err != nil {
 		return nil, err
 	}
+	conn, err := d.reach(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return d.request(ctx, conn, t)
+}
+
+// Prepare dials the hop: before the request SOCKS4 has nothing to say. It is of
+// [chain.Preparer].
+func (d *dialer4) Prepare(ctx context.Context) (net.Conn, error) { return d.reach(ctx) }
+
+// DialOver makes the request on a conn of Prepare.
+func (d *dialer4) DialOver(ctx context.Context, conn net.Conn, network, addr string) (net.Conn, error) {
+	t, err := d.target(network, addr)
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return d.request(ctx, conn, t)
+}
+
+// target checks also what SOCKS4 can carry.
+func (d *dialer4) target(network, addr string) (target, error) {
+	t, err := d.dialer.target(network, addr)
+	if err != nil {
+		return t, err
+	}
 	switch {
 	case t.ip.Is6():
 		err = familyError("SOCKS4 cannot carry an IPv6 address: use socks5")
@@ -172,12 +199,12 @@ func (d *dialer4) DialContext(ctx context.Context, network, addr string) (net.Co
 		err = familyError("SOCKS4 cannot carry a name, and it must not be resolved here: use socks4a")
 	}
 	if err != nil {
-		return nil, chain.Fail(chain.PhaseConnect, err)
+		return t, chain.Fail(chain.PhaseConnect, err)
 	}
-	conn, err := d.reach(ctx)
-	if err != nil {
-		return nil, err
-	}
+	return t, nil
+}
+
+func (d *dialer4) request(ctx context.Context, conn net.Conn, t target) (net.Conn, error) {
 	return d.shake(ctx, conn, chain.PhaseConnect, func(x *exchange) error {
 		x.out = d.appendRequest(x.out, t)
 		reply, err := x.ask(8)
