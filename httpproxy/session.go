@@ -233,14 +233,14 @@ func (p *pool) close() {
 	p.sessions, p.closed = nil, true
 	p.mu.Unlock()
 	for _, s := range all {
-		if s.cc.InFlight() == 0 {
-			_ = s.cc.Close()
-			continue
-		}
 		s.cc.SetStateHook(func(cc *http.ClientConn) {
 			if cc.InFlight() == 0 {
 				_ = cc.Close()
 			}
 		})
+		// The last tunnel may have ended before there was a hook to tell of it.
+		if s.cc.InFlight() == 0 {
+			_ = s.cc.Close()
+		}
 	}
 }
