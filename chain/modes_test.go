@@ -81,6 +81,21 @@ func TestDynamicSilent(t *testing.T) {
 	})
 }
 
+// TestDynamicGroupAtTheEnd fails by itself too, so that a is not to blame and the
+// group is not reached without it.
+func TestDynamicGroupAtTheEnd(t *testing.T) {
+	w := newWorld(t)
+	w.first = map[string]bool{"a": true}
+	w.set("b", fake{refuses: true})
+	w.set("p", fake{phase: chain.PhaseAuth, err: errOdd})
+	w.set("q", fake{refuses: true})
+	g := chain.Group("g", chain.GroupOptions{}, w.members("p", "q")...)
+	c := w.chain(chain.Dynamic("d", chain.DynamicOptions{}, w.hop("a"), w.hop("b"), g))
+	if got := w.via(t.Context(), c); !strings.Contains(got, "d/g/p: auth: odd") {
+		t.Error(got)
+	}
+}
+
 // TestRandomSilent is the same for drawn hops: the innocent are not marked.
 func TestRandomSilent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"syscall"
 	"testing"
 
 	"github.com/byway-proxy/byway/chain"
@@ -61,6 +62,19 @@ func TestGroupsOfChains(t *testing.T) {
 	if all := c.Groups(); len(all) != 2 || all[0].Name != "g" || all[1].Name != "g/one/pool" {
 		t.Errorf("groups %+v", all)
 	}
+}
+
+// TestForbiddenWithin: only of the exit is a rule's no the answer to the request.
+func TestForbiddenWithin(t *testing.T) {
+	w := newWorld(t)
+	c := w.chain(chain.Group("g", chain.GroupOptions{},
+		chain.Member{Hop: chain.Sequence("one", w.hop("a"), w.hop("b"))},
+		chain.Member{Hop: chain.Sequence("two", w.hop("c"), w.hop("d"))}))
+	forbids := fake{phase: chain.PhaseConnect, err: syscall.EACCES}
+	w.set("a", forbids)
+	expect(t, "a forbids b", w.via(t.Context(), c), "c-d")
+	w.set("d", forbids)
+	expect(t, "d forbids the target", w.via(t.Context(), c), "hop 2/2 g/two/d: connect: permission denied")
 }
 
 // TestRawConnsStayRaw, so that they can be spliced.

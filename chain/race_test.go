@@ -1,6 +1,7 @@
 package chain_test
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -160,6 +161,10 @@ func TestFastest(t *testing.T) {
 		if got := w.askedSince(); len(got) != 40*2-1 || got[0] != 'c' {
 			t.Errorf("order %s", got)
 		}
+		w.set("c", fake{takes: 100 * ms, phase: chain.PhaseConnect, err: errOdd})
+		expect(t, "a target that c does not reach", w.via(t.Context(), c), "b")
+		w.set("c", fake{takes: 100 * ms})
+		expect(t, "the next target", w.via(t.Context(), c), "c")
 		w.set("c", fake{takes: 400 * ms})
 		for range 4 {
 			w.via(t.Context(), c)
@@ -190,6 +195,14 @@ func TestFastestByProbes(t *testing.T) {
 			w.via(t.Context(), c)
 		}
 		expect(t, "faster by now", w.via(t.Context(), c), "a")
+		w.askedSince()
+		for range 10 { // traffic by way of a does not spare its probes
+			time.Sleep(5 * time.Second)
+			w.via(t.Context(), c)
+		}
+		if got := w.askedSince(); strings.Count(got, "a") != 15 || strings.Count(got, "b") != 5 {
+			t.Errorf("asked %s", got)
+		}
 		_ = c.Close()
 	})
 }

@@ -137,6 +137,23 @@ func TestSticky(t *testing.T) {
 	})
 }
 
+func TestStickyWeights(t *testing.T) {
+	w := newWorld(t)
+	members := w.members("a", "b")
+	members[1].Weight = 3
+	c := w.chain(chain.Group("g", chain.GroupOptions{Strategy: chain.Sticky, By: chain.ByKey}, members...))
+	const n = 4000
+	b := 0
+	for i := range n {
+		if w.via(chain.WithIdentity(t.Context(), chain.Identity{Key: fmt.Sprint(i)}), c) == "b" {
+			b++
+		}
+	}
+	if b < n*3/4-100 || b > n*3/4+100 {
+		t.Errorf("b, of weight 3 to 1, has %d of %d", b, n)
+	}
+}
+
 func TestStickyBy(t *testing.T) {
 	w := newWorld(t)
 	names := []string{"a", "b", "c", "d", "e", "f", "g", "h"}
