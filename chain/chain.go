@@ -46,7 +46,7 @@ type Hop struct {
 // a golang.org/x/net/proxy.Dialer. It is safe for concurrent use.
 type Chain struct {
 	top    Dialer
-	layers []Dialer
+	layers []*layer
 	hops   []string
 }
 
@@ -56,27 +56,48 @@ func New(base Dialer, hops ...Hop) (*Chain, error) {
 	if base == nil {
 		return nil, errors.New("chain: no base dialer")
 	}
+	c, err := nest(base, hops, func(i int) place {
+		return place{hop: i + 1, of: len(hops), name: hops[i].Name}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("chain: %w", err)
+	}
+	return c, nil
+}
+
+// Sequence returns a chain as one hop, so that a group may name chains and a
+// chain may name other chains. Like a chain it needs a hop at least.
+//
+// Its hops go by the place that it has in the whole chain, and by their names
+// after its own ("hop 2/3 paris/entry"); if it is the only hop, they count.
+func Sequence(name string, hops ...Hop) Hop {
+	return Hop{Name: name, Wrap: func(next Dialer) (Dialer, error) {
+		outer := placeOf(next, name)
+		c, err := nest(next, hops, func(i int) place { return outer.nth(i+1, len(hops), hops[i].Name) })
+		if err != nil {
+			return nil, err // and not c, which would be no nil Dialer
+		}
+		return c, nil
+	}}
+}
+
+func nest(next Dialer, hops []Hop, at func(i int) place) (*Chain, error) {
+	if next == nil {
+		return nil, errors.New("no dialer that reaches the first hop")
+	}
 	if len(hops) == 0 {
-		return nil, errors.New("chain: no hops: an empty chain is not a way to go direct")
+		return nil, errors.New("no hops: an empty chain is not a way to go direct")
 	}
 	c := &Chain{}
-	next := base
 	for i, h := range hops {
-		if h.Wrap == nil {
-			return nil, fmt.Errorf("chain: hop %d %s has no Wrap", i+1, h.Name)
-		}
-		at := place{hop: i + 1, of: len(hops), name: h.Name}
-		d, err := h.Wrap(reach{next: next, to: at})
-		if err == nil && d == nil {
-			err = errors.New("its Wrap returned no dialer")
-		}
+		l, err := wrap(next, h, at(i))
 		if err != nil {
 			_ = c.Close()
-			return nil, fmt.Errorf("chain: hop %d %s: %w", i+1, h.Name, err)
+			return nil, fmt.Errorf("hop %d %s: %w", i+1, h.Name, err)
 		}
-		c.layers = append(c.layers, d)
+		c.layers = append(c.layers, l)
 		c.hops = append(c.hops, h.Name)
-		next = layer{Dialer: d, at: at}
+		next = l
 	}
 	c.top = next
 	return c, nil
@@ -109,45 +130,16 @@ func (c *Chain) Dial(network, addr string) (net.Conn, error) {
 func (c *Chain) Close() error {
 	var errs []error
 	for i := len(c.layers) - 1; i >= 0; i-- {
-		if cl, ok := c.layers[i].(interface{ Close() error }); ok {
-			errs = append(errs, cl.Close())
-		}
+		errs = append(errs, c.layers[i].Close())
 	}
 	return errors.Join(errs...)
 }
 
-// place says which hop of how many.
-type place struct {
-	hop, of int
-	name    string
-}
-
-// layer is a hop's dialer; it stamps the hop on errors that carry none.
-type layer struct {
-	Dialer
-	at place
-}
-
-func (l layer) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
-	conn, err := l.Dialer.DialContext(ctx, network, addr)
-	if err != nil {
-		return nil, l.at.stamp(err, PhaseConnect)
+// Groups tells of the groups in c, and of the chains that choose their hops.
+func (c *Chain) Groups() []GroupStatus {
+	var all []GroupStatus
+	for _, l := range c.layers {
+		all = append(all, l.Groups()...)
 	}
-	return conn, nil
-}
-
-// reach is the way to a hop: whatever fails there is that hop's failure to be
-// dialled. That the hop below was the one to say so ("connection refused") does
-// not make it the one at fault.
-type reach struct {
-	next Dialer
-	to   place
-}
-
-func (r reach) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
-	conn, err := r.next.DialContext(ctx, network, addr)
-	if err != nil {
-		return nil, r.to.reached(err)
-	}
-	return conn, nil
+	return all
 }

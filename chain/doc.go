@@ -12,6 +12,9 @@
 // the network asked for is an error, never a way around. Names are not resolved
 // on the way; they travel to the last hop.
 //
+// A [Group] of hops is a hop, and so are a chain ([Sequence]) and chains that
+// choose their hops ([Dynamic], [Random]). They nest in each other.
+//
 // Every connection returned by a chain honours half-close (see [CloseWriter]),
 // outlives the context of its dial, and is the operating system's own
 // connection whenever no layer needs to translate bytes, so that two TCP ends

@@ -35,16 +35,21 @@ type Error struct {
 	Name  string // the hop's name
 	Phase Phase
 	Err   error // never nil
+
+	trail // for the combinators that it passes on its way up
 }
 
 // Error returns a text such as "hop 2/3 paris: auth: rejected".
 func (e *Error) Error() string {
-	// Errors of crypto/tls begin with their phase already.
-	reason := strings.TrimPrefix(Reason(e.Err), string(e.Phase)+": ")
 	if e.Hop == 0 {
-		return fmt.Sprintf("%s: %s", e.Phase, reason)
+		return fmt.Sprintf("%s: %s", e.Phase, e.reason())
 	}
-	return fmt.Sprintf("hop %d/%d %s: %s: %s", e.Hop, e.Hops, e.Name, e.Phase, reason)
+	return fmt.Sprintf("hop %d/%d %s: %s: %s", e.Hop, e.Hops, e.Name, e.Phase, e.reason())
+}
+
+func (e *Error) reason() string {
+	// Errors of crypto/tls begin with their phase already.
+	return strings.TrimPrefix(Reason(e.Err), string(e.Phase)+": ")
 }
 
 // Unwrap returns the cause.
@@ -64,29 +69,6 @@ func Fail(phase Phase, err error) error {
 		return err
 	}
 	return &Error{Phase: phase, Err: err}
-}
-
-// stamp puts the place on err, unless a hop further in did so already.
-func (p place) stamp(err error, phase Phase) error {
-	var e *Error
-	if !errors.As(err, &e) {
-		e = &Error{Phase: phase, Err: err}
-	} else if e.Hop != 0 {
-		return err
-	}
-	return &Error{Hop: p.hop, Hops: p.of, Name: p.name, Phase: e.Phase, Err: e.Err}
-}
-
-// reached maps an error from the path to a hop. What the hop just below says of
-// its way onwards is about this hop; what went wrong earlier keeps its stamp.
-func (p place) reached(err error) error {
-	var e *Error
-	if !errors.As(err, &e) {
-		e = &Error{Err: err}
-	} else if e.Hop != 0 && (e.Hop != p.hop-1 || e.Phase != PhaseConnect || ownFault(e.Err)) {
-		return err
-	}
-	return &Error{Hop: p.hop, Hops: p.of, Name: p.name, Phase: PhaseDial, Err: e.Err}
 }
 
 // ownFault reports whether a hop's failure to connect onwards is its own (it hung
@@ -184,6 +166,9 @@ func Reason(err error) string {
 		host     x509.HostnameError
 		alert    tls.AlertError
 	)
+	if all, ok := err.(*GroupError); ok {
+		return all.Error()
+	}
 	switch {
 	case err == nil:
 		return "no error"

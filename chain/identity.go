@@ -1,9 +1,14 @@
 package chain
 
-import "context"
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+)
 
-// An Identity says for whom a tunnel is opened. It goes to no hop; what is kept
-// between dials (spares, sessions, TLS tickets) is kept for each Key apart.
+// An Identity says for whom a tunnel is opened. Groups and random chains choose
+// by it, and what is kept between dials (spares, sessions, TLS tickets) is kept for
+// each Key apart. It goes to no hop.
 type Identity struct {
 	Key    string // what streams are isolated by: tunnels of different keys have nothing in common
 	User   string // the authenticated user, or ""
@@ -11,15 +16,93 @@ type Identity struct {
 	Target string // host:port as the client wrote it
 }
 
-type identityKey struct{}
-
 // WithIdentity returns a ctx whose dials are for id.
 func WithIdentity(ctx context.Context, id Identity) context.Context {
-	return context.WithValue(ctx, identityKey{}, id)
+	return &tunnelContext{Context: ctx, id: id, lease: LeaseOf(ctx)}
 }
 
 // IdentityOf returns the identity that ctx carries, or the zero Identity.
 func IdentityOf(ctx context.Context) Identity {
-	id, _ := ctx.Value(identityKey{}).(Identity)
-	return id
+	if t := tunnelOf(ctx); t != nil {
+		return t.id
+	}
+	return Identity{}
+}
+
+// A Lease is held by a tunnel as long as it is open: groups count the tunnels of
+// their members by it, since the conns that they return must stay raw. The zero
+// Lease is ready for use.
+//
+//	var lease chain.Lease
+//	defer lease.Release() // at the tunnel's end
+//	conn, err := c.DialContext(chain.WithLease(ctx, &lease), network, addr)
+//
+// Without one, a group knows of dials in progress alone. A dial that failed may
+// hold what a group on its way opened until the Release.
+type Lease struct {
+	mu    sync.Mutex
+	over  bool
+	held  []*atomic.Int64
+	first [2]*atomic.Int64
+}
+
+// Release ends the tunnel's count with every group. It may be called again.
+func (l *Lease) Release() {
+	l.mu.Lock()
+	held := l.held
+	l.over, l.held = true, nil
+	l.mu.Unlock()
+	for _, n := range held {
+		n.Add(-1)
+	}
+}
+
+// hold takes over one count of n. A nil or released Lease gives it back.
+func (l *Lease) hold(n *atomic.Int64) {
+	if l != nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+	}
+	if l == nil || l.over {
+		n.Add(-1)
+		return
+	}
+	if l.held == nil {
+		l.held = l.first[:0]
+	}
+	l.held = append(l.held, n)
+}
+
+// WithLease returns a ctx whose dials are for the tunnel that holds l.
+func WithLease(ctx context.Context, l *Lease) context.Context {
+	return &tunnelContext{Context: ctx, id: IdentityOf(ctx), lease: l}
+}
+
+// LeaseOf returns the lease that ctx carries, or nil.
+func LeaseOf(ctx context.Context) *Lease {
+	if t := tunnelOf(ctx); t != nil {
+		return t.lease
+	}
+	return nil
+}
+
+type tunnelKey struct{}
+
+// tunnelContext carries both, in one allocation each.
+type tunnelContext struct {
+	context.Context
+	id    Identity
+	lease *Lease
+}
+
+func (t *tunnelContext) Value(key any) any {
+	if key == (tunnelKey{}) {
+		return t
+	}
+	return t.Context.Value(key)
+}
+
+func tunnelOf(ctx context.Context) *tunnelContext {
+	t, _ := ctx.Value(tunnelKey{}).(*tunnelContext)
+	return t
 }
