@@ -3,6 +3,7 @@ package configs
 import (
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -188,6 +189,14 @@ func (d *decoder) value(v reflect.Value, in any, path string, f field) {
 			d.fail(path, "is %s, not a port; write a number without quotes", kind(in))
 		} else if n < 1 || n > 65535 {
 			d.fail(path, "%d is not a port; write a number from 1 to 65535", n)
+		} else {
+			v.SetUint(uint64(n))
+		}
+	case reflect.Uint32:
+		if n, ok := in.(int64); !ok {
+			d.fail(path, "is %s, not a mark; write a number without quotes", kind(in))
+		} else if n < 1 || n > math.MaxUint32 {
+			d.fail(path, "%d is not a mark; write a number from 1 to 4294967295", n)
 		} else {
 			v.SetUint(uint64(n))
 		}
