@@ -98,8 +98,10 @@ func (h *Hop) credentials(d *decoder, path string) {
 	hasUser, hasSecret := d.has(user), d.has(secret)
 	if in := h.URL.User; in != nil {
 		h.URL.User = nil
+		_, whole := in.Password()
 		for _, key := range []string{user, secret} {
-			if d.has(key) {
+			beside := key == secret && h.URL.Scheme == "ssh" && !whole // ssh://alice@host names the user alone
+			if d.has(key) && !beside {
 				d.fail(key, "stands beside credentials in the URL; keep them in one place")
 				return
 			}

@@ -53,6 +53,7 @@ tcp_congestion = "bbr"
 [[hop]]
 name = "d"
 url = "ssh://alice@192.0.2.3"
+secret = { file = "pw" }
 [hop.ssh]
 known_hosts = "known"
 pin = "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU"
@@ -103,7 +104,7 @@ func TestFullClient(t *testing.T) {
 				Interface: "eth1", Source: netip.MustParseAddr("192.0.2.7"), Mark: 51, TCPCongestion: "bbr",
 			},
 			{
-				Name: "d", URL: &url.URL{Scheme: "ssh", Host: "192.0.2.3"}, User: "alice",
+				Name: "d", URL: &url.URL{Scheme: "ssh", Host: "192.0.2.3"}, User: "alice", Secret: hunter,
 				Pipeline: PipelineAuto, DialTimeout: 10 * time.Second, HandshakeTimeout: 10 * time.Second,
 				SSH: HopSSH{
 					KnownHosts: filepath.Join(dir, "known"), Pins: []HostKeyPin{"SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU"},
