@@ -49,15 +49,19 @@ func (d *dialer) reach(ctx context.Context) (net.Conn, error) {
 	return conn, err
 }
 
-// watched is the conn to a server. It counts what comes.
+// watched is the conn to a server. It counts what comes, and knows when nothing more does.
 type watched struct {
 	net.Conn
 	received atomic.Int64
+	broken   atomic.Bool
 }
 
 func (w *watched) Read(p []byte) (int, error) {
 	n, err := w.Conn.Read(p)
 	w.received.Add(int64(n))
+	if err != nil {
+		w.broken.Store(true)
+	}
 	return n, err
 }
 

@@ -189,13 +189,9 @@ type opened struct {
 
 // open opens a tunnel for which l was acquired.
 func (l *link) open(ctx context.Context, to target) (net.Conn, error) {
-	got := make(chan opened, 1)
+	got, left := make(chan opened), make(chan struct{})
 	before := l.raw.received.Load()
-	go func() {
-		var o opened
-		o.channel, o.reqs, o.err = l.conn.OpenChannel("direct-tcpip", to.request())
-		got <- o
-	}()
+	go l.request(to, got, left)
 	limit := time.NewTimer(l.o.OpenLimit)
 	defer limit.Stop()
 	var err error
@@ -212,12 +208,27 @@ func (l *link) open(ctx context.Context, to target) (net.Conn, error) {
 			l.retire() // it may be dead: others had better not wait for it
 		}
 	}
-	go func() {
-		if conn, err := l.take(<-got); err == nil {
+	close(left)
+	return nil, err
+}
+
+// request asks for a tunnel, and closes it if nobody waits for it by then.
+//
+// OpenChannel never returns if it begins in the moment between the end of the
+// connection's channels and that of the connection, and keeps the goroutine. A
+// conn that is known to be broken is therefore not asked.
+func (l *link) request(to target, got chan<- opened, left <-chan struct{}) {
+	o := opened{err: errStale}
+	if !l.raw.broken.Load() {
+		o.channel, o.reqs, o.err = l.conn.OpenChannel("direct-tcpip", to.request())
+	}
+	select {
+	case got <- o:
+	case <-left:
+		if conn, err := l.take(o); err == nil {
 			_ = conn.Close()
 		}
-	}()
-	return nil, err
+	}
 }
 
 // take makes a conn of what OpenChannel returned.

@@ -2,6 +2,7 @@ package ssh
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"io/fs"
 	"net"
@@ -12,6 +13,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
+	"golang.org/x/crypto/ssh/knownhosts"
 
 	"github.com/byway-proxy/byway/chain"
 	"github.com/byway-proxy/byway/internal/testnet"
@@ -183,5 +185,43 @@ func TestBadOptions(t *testing.T) {
 	}
 	if _, err := Hop("host", s.options()); err == nil {
 		t.Error("an address without a port was taken")
+	}
+}
+
+// TestHostCertificate has the server show a certificate of an authority in the file.
+func TestHostCertificate(t *testing.T) {
+	s := serve(t, testnet.Listen(t), echo(t))
+	ca, _ := newKey(t, "")
+	host, _, err := net.SplitHostPort(s.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert := &ssh.Certificate{
+		Key: s.host.PublicKey(), CertType: ssh.HostCert, ValidPrincipals: []string{host}, ValidBefore: ssh.CertTimeInfinity,
+	}
+	if err := cert.SignCert(rand.Reader, ca); err != nil {
+		t.Fatal(err)
+	}
+	signer, err := ssh.NewCertSigner(cert, s.host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.mu.Lock()
+	s.cfg.AddHostKey(signer)
+	s.mu.Unlock()
+	o := s.options()
+	line := "@cert-authority " + knownhosts.Line([]string{s.addr}, ca.PublicKey())
+	if err := os.WriteFile(o.KnownHosts, []byte(line+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ping(t, dial(t, s.dialer(&net.Dialer{}, o)))
+	line = "@revoked * " + string(ssh.MarshalAuthorizedKey(s.host.PublicKey()))
+	right := knownhosts.Line([]string{s.addr}, s.host.PublicKey())
+	if err := os.WriteFile(o.KnownHosts, []byte(right+"\n"+line), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.dialer(&net.Dialer{}, o).Dial("tcp", "target.example:80")
+	if err == nil || !strings.Contains(err.Error(), "is revoked by "+o.KnownHosts+":2") {
+		t.Errorf("a revoked key: %v", err)
 	}
 }

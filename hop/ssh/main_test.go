@@ -24,7 +24,10 @@ import (
 	"github.com/byway-proxy/byway/internal/testnet"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain lets pass what link.request tells of.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("golang.org/x/crypto/ssh.(*mux).openChannel"))
+}
 
 // newKey makes a key, and writes it to a file, locked if there is a passphrase.
 func newKey(t testing.TB, passphrase string) (ssh.Signer, string) {

@@ -25,7 +25,7 @@ func (t *tunnel) Read(p []byte) (int, error) {
 	switch {
 	case err == nil:
 		return n, nil
-	case err == io.EOF && !t.closed.Load() && t.l.alive():
+	case err == io.EOF && !t.closed.Load() && !t.l.raw.broken.Load() && t.l.alive():
 		return n, io.EOF
 	}
 	return n, syscall.ECONNRESET

@@ -131,15 +131,19 @@ func TestRefusals(t *testing.T) {
 
 // TestGivenUpTunnel has the server take its time over one that nobody waits for.
 func TestGivenUpTunnel(t *testing.T) {
-	hold := make(chan struct{})
+	asked, hold := make(chan struct{}), make(chan struct{})
 	ends := make(chan net.Conn, 1)
 	s := serve(t, testnet.Listen(t), func(_ string, c ssh.NewChannel) {
+		close(asked)
 		<-hold
 		ends <- accepted(t, c)
 	})
 	d := s.dialer(&net.Dialer{}, s.options())
-	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(context.Background())
+	go func() {
+		<-asked
+		cancel(context.DeadlineExceeded)
+	}()
 	_, err := d.DialContext(ctx, "tcp", "target.example:80")
 	if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, syscall.ETIMEDOUT) {
 		t.Errorf("error %v", err)
