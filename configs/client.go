@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 )
 
@@ -40,7 +42,8 @@ type Hop struct {
 
 	// URL has one of the schemes in HopSchemes, a host, a port from 1 to 65535
 	// or none (defaults are not filled in), and nothing else: userinfo in the
-	// file has been moved to User and Secret.
+	// file has been moved to User and Secret. With "+unix" in the scheme it has a
+	// path in place of host and port.
 	URL *url.URL `toml:"url,required"`
 
 	User   string `toml:"user"`   // for socks4 and socks4a, the userid
@@ -50,7 +53,19 @@ type Hop struct {
 	DialTimeout      time.Duration `toml:"dial_timeout"`      // reaching the hop; default 10s
 	HandshakeTimeout time.Duration `toml:"handshake_timeout"` // TLS and the proxy's protocol; default 10s
 	TLS              HopTLS        `toml:"tls"`               // of use to https
+	SSH              HopSSH        `toml:"ssh"`               // of use to ssh
+
+	// How this machine reaches the hop, which then stands first in its chains.
+	Interface     string     `toml:"interface"`      // name of a network interface; "" leaves it to the system
+	Source        netip.Addr `toml:"source"`         // an address of this machine; the zero Addr leaves it to the system
+	Mark          uint32     `toml:"mark"`           // of packets, for the firewall; 0 for none
+	TCPCongestion string     `toml:"tcp_congestion"` // name of a congestion control; "" for the system's
 }
+
+// OverUnix reports whether the hop is reached by a unix socket, whose path is that of the URL.
+func (h *Hop) OverUnix() bool { return h.URL != nil && strings.HasSuffix(h.URL.Scheme, unixSuffix) }
+
+const unixSuffix = "+unix"
 
 func (h *Hop) setDefaults() {
 	h.Pipeline = PipelineAuto
@@ -65,6 +80,18 @@ type HopTLS struct {
 	Pins        []Pin  `toml:"pin,single"`       // one of them must be a key of the hop's certificate
 	Certificate string `toml:"certificate,path"` // PEM file; goes with Key
 	Key         string `toml:"key,path"`         // PEM file; goes with Certificate
+
+	ECH ECHConfigList `toml:"ech"` // hides the server name; nil sends it in the clear
+}
+
+// HopSSH says how the server of an ssh hop proves itself, by KnownHosts or Pins or
+// both, and how we log in, by Keys, Agent or the hop's Secret.
+type HopSSH struct {
+	KnownHosts string       `toml:"known_hosts,path"` // file in OpenSSH's format
+	Pins       []HostKeyPin `toml:"pin,single"`       // one of them must be that of the server's key
+	Keys       []string     `toml:"key,path,single"`  // files with private keys
+	Passphrase Secret       `toml:"passphrase"`       // of those keys that are locked
+	Agent      bool         `toml:"agent"`            // ask the agent at SSH_AUTH_SOCK; default false
 }
 
 // Chain is a way through hops, the nearest first.
@@ -106,7 +133,10 @@ func defaultTimeouts(drain time.Duration) Timeouts {
 
 // HopSchemes returns the URL schemes that a hop may have.
 func HopSchemes() []string {
-	return []string{"socks4", "socks4a", "socks5", "socks5h", "http", "https"}
+	return []string{
+		"socks4", "socks4a", "socks5", "socks5h", "http", "https", "ssh",
+		"socks4+unix", "socks4a+unix", "socks5+unix", "socks5h+unix", "http+unix",
+	}
 }
 
 // LoadClient reads and parses the client file at path. Its errors are [Errors].

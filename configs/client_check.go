@@ -2,7 +2,6 @@ package configs
 
 import (
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 	"unicode"
@@ -30,6 +29,7 @@ func (c *Client) check(d *decoder) {
 	d.names("chain", chains)
 	for i, ch := range c.Chains {
 		ch.check(d, at("chain", i), hops)
+		c.first(d, at("chain", i), ch)
 	}
 	for i, r := range c.Routes {
 		r.check(d, i, chains)
@@ -76,97 +76,6 @@ func (d *decoder) short(u User, name, secret string) {
 	}
 }
 
-func (h *Hop) check(d *decoder, path string) {
-	d.bothOrNeither(join(path, "tls"), "certificate", "key")
-	if h.URL == nil {
-		return
-	}
-	place := join(path, "url")
-	if !slices.Contains(HopSchemes(), h.URL.Scheme) {
-		d.fail(place, "scheme %q is not known; %s", h.URL.Scheme,
-			orElse(h.URL.Scheme, HopSchemes(), "known are "+listed(HopSchemes())))
-		return
-	}
-	if h.URL.Path != "" && h.URL.Path != "/" {
-		d.fail(place, "has a path; end the URL after the host and port")
-	}
-	h.URL.Path, h.URL.RawPath = "", ""
-	h.credentials(d, path)
-	only := func(key, schemes string) {
-		if d.has(join(path, key)) {
-			d.fail(join(path, key), "is of no use to %s; it is for %s", h.URL.Scheme, schemes)
-		}
-	}
-	if h.URL.Scheme != "https" {
-		only("tls", "https")
-	}
-	if !isSOCKS5(h.URL) {
-		only("pipeline", "socks5 and socks5h")
-	}
-}
-
-func isSOCKS5(u *url.URL) bool { return u.Scheme == "socks5" || u.Scheme == "socks5h" }
-
-// credentials moves those in the URL to User and Secret, and checks that there
-// are whole ones and that the hop's protocol can carry them.
-func (h *Hop) credentials(d *decoder, path string) {
-	user, secret := join(path, "user"), join(path, "secret")
-	hasUser, hasSecret := d.has(user), d.has(secret)
-	if in := h.URL.User; in != nil {
-		h.URL.User = nil
-		for _, key := range []string{user, secret} {
-			if d.has(key) {
-				d.fail(key, "stands beside credentials in the URL; keep them in one place")
-				return
-			}
-		}
-		h.fromURL(d, in, join(path, "url"))
-		return
-	}
-	switch socks4 := strings.HasPrefix(h.URL.Scheme, "socks4"); {
-	case socks4 && hasSecret:
-		d.fail(secret, "is of no use to %s, which has no passwords; remove it", h.URL.Scheme)
-	case hasSecret && !hasUser:
-		d.fail(secret, `stands without a user; add user = "..."`)
-	case hasUser && !hasSecret && !socks4:
-		d.fail(user, "stands without a secret; add secret = %s", secretForms)
-	default:
-		h.carried(d, user, secret)
-	}
-}
-
-// fromURL takes User and Secret from the userinfo of the URL at path.
-func (h *Hop) fromURL(d *decoder, in *url.Userinfo, path string) {
-	password, hasPassword := in.Password()
-	h.User = in.Username()
-	if hasPassword {
-		h.Secret = NewSecret(password)
-	}
-	switch {
-	case strings.HasPrefix(h.URL.Scheme, "socks4") && hasPassword:
-		d.fail(path, "has a password, and %s knows none; remove it", h.URL.Scheme)
-	case isSOCKS5(h.URL) && (h.User == "" || h.Secret.IsZero()):
-		d.fail(path, "has an empty user or password, which SOCKS5 cannot carry; give both or neither")
-	default:
-		h.carried(d, path, path)
-	}
-}
-
-// carried fails if the hop's protocol cannot carry the user or the secret,
-// which stand at the given paths.
-func (h *Hop) carried(d *decoder, user, secret string) {
-	switch {
-	case isSOCKS5(h.URL):
-		d.short(User{h.User, h.Secret}, user, secret)
-	case h.URL.Scheme == "socks4" || h.URL.Scheme == "socks4a":
-		if strings.Contains(h.User, "\x00") {
-			d.fail(user, "the user has a zero byte, which SOCKS4 cannot carry; choose another")
-		}
-	case strings.Contains(h.User, ":"):
-		d.fail(user, "the user has a colon, which HTTP cannot carry; choose another")
-	}
-}
-
 func (ch Chain) check(d *decoder, path string, hops []string) {
 	if ch.Name == Direct || ch.Name == Block {
 		d.fail(join(path, "name"), "%q is what a route may say instead of a chain; choose another", ch.Name)
@@ -191,5 +100,21 @@ func (r Route) check(d *decoder, i int, chains []string) {
 		known := append([]string{Direct, Block}, chains...)
 		d.fail(join(path, "to"), "chain %q is not defined; %s", to,
 			orElse(to, known, fmt.Sprintf("add a [[chain]] with name = %q, or write %q or %q", to, Direct, Block)))
+	}
+}
+
+// first fails for hops behind the first that are about how this machine reaches them.
+func (c *Client) first(d *decoder, path string, ch Chain) {
+	for i, name := range ch.Hops {
+		at := at(join(path, "hops"), i)
+		j := slices.IndexFunc(c.Hops, func(h Hop) bool { return h.Name == name })
+		if i == 0 || j < 0 {
+			continue
+		}
+		if h := &c.Hops[j]; h.OverUnix() {
+			d.fail(at, "hop %q is reached by a unix socket of this machine, and %q before it is not on this machine's side; put it first", name, ch.Hops[i-1])
+		} else if keys := h.reaching(); len(keys) > 0 {
+			d.fail(at, "hop %q has %s, for hops that this machine reaches itself; put it first, or remove that", name, listed(keys))
+		}
 	}
 }

@@ -3,6 +3,7 @@ package configs
 import (
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -196,6 +197,14 @@ func (d *decoder) value(v reflect.Value, in any, path string, f field) {
 			d.fail(path, "is %s, not a number; write one without quotes", kind(in))
 		} else if n < 0 || n > 255 {
 			d.fail(path, "%d is out of range; write a number from 0 to 255", n)
+		} else {
+			v.SetUint(uint64(n))
+		}
+	case reflect.Uint32:
+		if n, ok := in.(int64); !ok {
+			d.fail(path, "is %s, not a mark; write a number without quotes", kind(in))
+		} else if n < 1 || n > math.MaxUint32 {
+			d.fail(path, "%d is not a mark; write a number from 1 to 4294967295", n)
 		} else {
 			v.SetUint(uint64(n))
 		}

@@ -98,7 +98,9 @@ func TestClientSampleUncommented(t *testing.T) {
 	dir := folder(t, map[string]string{"alice.pw": "hunter2\n"})
 	t.Setenv("PARIS_TOKEN", "hunter3")
 	t.Setenv("BOB_PW", "hunter4")
+	t.Setenv("TOKYO_PASSPHRASE", "hunter5")
 	text := strings.Replace(ClientSample, `secret = { file = "paris.token" }`, "", 1)
+	text = regexp.MustCompile(`(?m)^#passphrase = { file.*$`).ReplaceAllString(text, "")
 	text = regexp.MustCompile(`(?m)^#([^ #\n-])`).ReplaceAllString(text, "$1")
 	c, err := ParseClient(filepath.Join(dir, "byway.toml"), []byte(text))
 	if err != nil {

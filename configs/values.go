@@ -3,6 +3,7 @@ package configs
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -31,6 +32,16 @@ const (
 	PipelineOff  Pipeline = "off"
 )
 
+// A HostKeyPin is the fingerprint of an SSH host key as "ssh-keygen -l" shows it:
+// "SHA256:" and base64.
+type HostKeyPin string
+
+const hostKeyPrefix = "SHA256:"
+
+// An ECHConfigList is the list of keys by which a server lets its name be hidden
+// from those on the way (RFC 9849 §4).
+type ECHConfigList []byte
+
 // A parser makes a value of one type from a string.
 type parser struct {
 	want, advice string // for values that are no strings
@@ -43,6 +54,9 @@ var parsers = map[reflect.Type]parser{
 	reflect.TypeFor[*url.URL]():      {"a URL", `write it in "quotes"`, parseURL},
 	reflect.TypeFor[netip.Prefix]():  {"a range of addresses", `write it in "quotes", such as "10.1.0.0/16"`, parsePrefix},
 	reflect.TypeFor[Pin]():           {"a pin", `write "sha256/..."`, parsePin},
+	reflect.TypeFor[HostKeyPin]():    {"a fingerprint", `write "SHA256:..."`, parseHostKeyPin},
+	reflect.TypeFor[ECHConfigList](): {"a list of ECH keys", `write its base64 in "quotes"`, parseECH},
+	reflect.TypeFor[netip.Addr]():    {"an address", `write it in "quotes", such as "192.0.2.7"`, parseAddr},
 	reflect.TypeFor[Pipeline]():      {"a string", `write "auto", "on" or "off"`, parsePipeline},
 }
 
@@ -61,6 +75,9 @@ func parseDuration(s string) (any, error) {
 // so hides the errors of url.Parse, which do.
 func parseURL(s string) (any, error) {
 	u, err := url.Parse(s)
+	if err == nil && u.Opaque == "" && strings.HasSuffix(u.Scheme, unixSuffix) {
+		return parseUnixURL(u, s)
+	}
 	switch {
 	case err != nil || u.Opaque != "" || u.Scheme == "" || u.Host == "" && u.User == nil && u.Path == "":
 		return nil, errors.New("is not a valid URL; write scheme://host:port")
@@ -74,6 +91,21 @@ func parseURL(s string) (any, error) {
 		return nil, errors.New(`has a query; leave out the "?" and what follows`)
 	case strings.Contains(s, "#"):
 		return nil, errors.New(`has a fragment; leave out the "#" and what follows`)
+	}
+	return u, nil
+}
+
+// parseUnixURL checks the URL of a hop at a socket of this machine.
+func parseUnixURL(u *url.URL, s string) (any, error) {
+	switch {
+	case u.Host != "":
+		return nil, fmt.Errorf("has a host; write %s:///path, with three slashes", u.Scheme)
+	case u.RawQuery != "" || u.ForceQuery:
+		return nil, errors.New(`has a query; leave out the "?" and what follows`)
+	case strings.Contains(s, "#"):
+		return nil, errors.New(`has a fragment; leave out the "#" and what follows`)
+	case !strings.HasPrefix(u.Path, "/") || strings.HasSuffix(u.Path, "/") || strings.Contains(u.Path, "\x00"):
+		return nil, fmt.Errorf("has no path of a socket; write %s:///path", u.Scheme)
 	}
 	return u, nil
 }
@@ -107,6 +139,44 @@ func parsePin(s string) (any, error) {
 		return nil, fmt.Errorf("has %d bytes, not %d; copy the whole pin", len(sum), sha256.Size)
 	}
 	return Pin(sum), nil
+}
+
+func parseHostKeyPin(s string) (any, error) {
+	text, ok := strings.CutPrefix(s, hostKeyPrefix)
+	if !ok {
+		return nil, errors.New(`does not start with "SHA256:"; write the fingerprint that "ssh-keygen -l" shows`)
+	}
+	sum, err := base64.RawStdEncoding.Strict().DecodeString(text)
+	if err != nil || len(sum) != sha256.Size || strings.ContainsAny(text, "\r\n") {
+		return nil, errors.New(`is not "SHA256:" and 43 characters of base64; copy the whole fingerprint`)
+	}
+	return HostKeyPin(s), nil
+}
+
+// parseECH checks no more than that the list is whole: its entries may be of
+// versions to come.
+func parseECH(s string) (any, error) {
+	list, err := base64.StdEncoding.Strict().DecodeString(s)
+	if err != nil {
+		return nil, errors.New(`is not standard base64; copy it again, with the "=" at its end`)
+	}
+	if len(list) < 6 || int(binary.BigEndian.Uint16(list)) != len(list)-2 {
+		return nil, errors.New("is not a whole ECHConfigList; copy what the server's operator or its DNS record (ech=) gives")
+	}
+	return ECHConfigList(list), nil
+}
+
+func parseAddr(s string) (any, error) {
+	a, err := netip.ParseAddr(s)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf(`%q is not an address; write it like "192.0.2.7" or "fd00::7"`, s)
+	case a.Is4In6():
+		return nil, fmt.Errorf("%q is IPv4 inside IPv6; write it as IPv4", s)
+	case a.IsUnspecified() || a.IsMulticast():
+		return nil, fmt.Errorf("%q is no address of one machine; give one of this machine's", s)
+	}
+	return a, nil
 }
 
 func parsePipeline(s string) (any, error) {

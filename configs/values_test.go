@@ -23,7 +23,7 @@ listen = [
   ] },
   { address = "[2001:db8::1]:0", open = true },
 ]
-chain = [{ name = "default", hops = ['a', "b"] }]
+chain = [{ name = "default", hops = ['e', "b"] }]
 route = [{ to = "default" }]
 timeouts.handshake = "1s"
 timeouts.dial = "1m30s"
@@ -46,9 +46,30 @@ tls = { server_name = "x", ca = "ca.pem", certificate = "/c.pem", key = "k/k.pem
 name = "c"
 url = "socks4://192.0.2.2"
 user = "bob"
+interface = "eth1"
+source = "192.0.2.7"
+mark = 0x33
+tcp_congestion = "bbr"
+[[hop]]
+name = "d"
+url = "ssh://alice@192.0.2.3"
+secret = { file = "pw" }
+[hop.ssh]
+known_hosts = "known"
+pin = "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU"
+key = ["k1", "/k2"]
+passphrase = { file = "pw" }
+agent = true
+[[hop]]
+name = "e"
+url = "socks5+unix://alice:hunter2@/run/x%20y.sock"
+[[hop]]
+name = "f"
+url = "https://192.0.2.4"
+tls.ech = "AAYBAgMEBQY="
 `
 
-var ignoreSource = cmp.Options{cmpopts.IgnoreUnexported(Client{}, Egress{}), cmpopts.EquateComparable(netip.Prefix{})}
+var ignoreSource = cmp.Options{cmpopts.IgnoreUnexported(Client{}, Egress{}), cmpopts.EquateComparable(netip.Prefix{}, netip.Addr{})}
 
 func TestFullClient(t *testing.T) {
 	t.Setenv("BYWAY_TEST_SECRET", " from env ")
@@ -80,9 +101,26 @@ func TestFullClient(t *testing.T) {
 			{
 				Name: "c", URL: &url.URL{Scheme: "socks4", Host: "192.0.2.2"}, User: "bob",
 				Pipeline: PipelineAuto, DialTimeout: 10 * time.Second, HandshakeTimeout: 10 * time.Second,
+				Interface: "eth1", Source: netip.MustParseAddr("192.0.2.7"), Mark: 51, TCPCongestion: "bbr",
+			},
+			{
+				Name: "d", URL: &url.URL{Scheme: "ssh", Host: "192.0.2.3"}, User: "alice", Secret: hunter,
+				Pipeline: PipelineAuto, DialTimeout: 10 * time.Second, HandshakeTimeout: 10 * time.Second,
+				SSH: HopSSH{
+					KnownHosts: filepath.Join(dir, "known"), Pins: []HostKeyPin{"SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU"},
+					Keys: []string{filepath.Join(dir, "k1"), "/k2"}, Passphrase: hunter, Agent: true,
+				},
+			},
+			{
+				Name: "e", URL: &url.URL{Scheme: "socks5+unix", Path: "/run/x y.sock"}, User: "alice", Secret: hunter,
+				Pipeline: PipelineAuto, DialTimeout: 10 * time.Second, HandshakeTimeout: 10 * time.Second,
+			},
+			{
+				Name: "f", URL: &url.URL{Scheme: "https", Host: "192.0.2.4"}, TLS: HopTLS{ECH: ECHConfigList{0, 6, 1, 2, 3, 4, 5, 6}},
+				Pipeline: PipelineAuto, DialTimeout: 10 * time.Second, HandshakeTimeout: 10 * time.Second,
 			},
 		},
-		Chains:   []Chain{{"default", []string{"a", "b"}, 8}},
+		Chains:   []Chain{{"default", []string{"e", "b"}, 8}},
 		Routes:   []Route{{"default"}},
 		Timeouts: Timeouts{time.Second, 90 * time.Second, 2 * time.Hour, 10 * time.Second},
 	}

@@ -23,7 +23,7 @@ func registered(u *url.URL, o Options) (chain.Hop, error) {
 	}
 	// Its FromURL says by the way whether it knows the scheme.
 	if _, err := proxy.FromURL(u, &bound{next: nobody{}}); err != nil {
-		return chain.Hop{}, fmt.Errorf("hop: scheme %q is not known; write socks5, socks4a, socks4, http or https (%w)", u.Scheme, err)
+		return chain.Hop{}, fmt.Errorf("hop: scheme %q is not known; write socks5, socks4a, socks4, http, https or ssh (%w)", u.Scheme, err)
 	}
 	return chain.Hop{Name: o.Name, Wrap: func(next chain.Dialer) (chain.Dialer, error) {
 		return foreign{u, next}, nil

@@ -6,8 +6,12 @@
 //	socks4://host:port    SOCKS4; a target given by name is refused
 //	http://host:port      CONNECT over HTTP/1.1
 //	https://host:port     CONNECT over TLS, on HTTP/2 where the proxy offers it
+//	ssh://user@host:port  tunnels of one SSH connection
+//	socks5+unix:///path   SOCKS5 at a socket of this machine; with +unix also socks5h,
+//	                      socks4a, socks4 and http. Only hop 1 is reached so
 //
-// Ports default to 1080, 80 and 443. Any other scheme is looked up among those
+// Ports default to 1080, 80, 443 and 22. A [Base] says by which way hop 1 is reached
+// from this machine. Any other scheme is looked up among those
 // that the program registered with golang.org/x/net/proxy; see also [Register].
 package hop
 
@@ -21,6 +25,7 @@ import (
 	"time"
 
 	"github.com/byway-proxy/byway/chain"
+	"github.com/byway-proxy/byway/hop/ssh"
 	"github.com/byway-proxy/byway/httpproxy"
 	"github.com/byway-proxy/byway/socks"
 )
@@ -50,6 +55,9 @@ type Options struct {
 	// SubjectPublicKeyInfo of the hop's certificate. Without roots in TLS, the
 	// pin alone proves the hop.
 	Pins [][32]byte
+	// SSH is for ssh hops: the host key, and what to log in with. Its name, user,
+	// password and limits are those above.
+	SSH ssh.Options
 }
 
 // Parse returns the hop of rawURL. Errors do not hold the URL's credentials.
@@ -68,18 +76,24 @@ func Parse(rawURL string, o Options) (chain.Hop, error) {
 
 // FromURL returns the hop of u.
 func FromURL(u *url.URL, o Options) (chain.Hop, error) {
-	if u.Hostname() == "" {
-		return chain.Hop{}, errors.New("hop: the URL has no host; write scheme://host:port")
-	}
-	if strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
-		return chain.Hop{}, errors.New("hop: the URL has more than scheme, user, host and port")
-	}
 	if u.User != nil {
 		if o.User != "" {
 			return chain.Hop{}, errors.New("hop: credentials stand in the URL and beside it")
 		}
 		o.User = u.User.Username()
 		o.Password, _ = u.User.Password()
+	}
+	if err := o.check(u.Scheme); err != nil {
+		return chain.Hop{}, err
+	}
+	if scheme, ok := strings.CutSuffix(u.Scheme, unixSuffix); ok {
+		return overUnix(scheme, u, o)
+	}
+	if u.Hostname() == "" {
+		return chain.Hop{}, errors.New("hop: the URL has no host; write scheme://host:port")
+	}
+	if strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
+		return chain.Hop{}, errors.New("hop: the URL has more than scheme, user, host and port")
 	}
 	port := u.Port()
 	if port == "" {
@@ -89,26 +103,47 @@ func FromURL(u *url.URL, o Options) (chain.Hop, error) {
 	if o.Name == "" {
 		o.Name = u.Scheme + "://" + addr
 	}
-	if u.Scheme != "https" && (o.TLS != nil || len(o.Pins) > 0) {
-		return chain.Hop{}, fmt.Errorf("hop: TLS settings are of no use to %s; write https", u.Scheme)
-	}
 	switch u.Scheme {
-	case "socks5", "socks5h":
-		return socks.Hop5(addr, o.socks()), nil
-	case "socks4a":
-		return socks.Hop4a(addr, o.socks()), nil
-	case "socks4":
-		return socks.Hop4(addr, o.socks()), nil
-	case "http":
-		return httpproxy.Hop(addr, o.http()), nil
+	case "ssh":
+		return ssh.Hop(addr, o.ssh())
 	case "https":
 		return httpproxy.HopTLS(addr, o.http()), nil
+	}
+	if h, ok := plain(u.Scheme, addr, o); ok {
+		return h, nil
 	}
 	return registered(u, o)
 }
 
+// check finds options that are of no use to a scheme.
+func (o *Options) check(scheme string) error {
+	if scheme != "https" && (o.TLS != nil || len(o.Pins) > 0) {
+		return fmt.Errorf("hop: TLS settings are of no use to %s; write https", scheme)
+	}
+	s := &o.SSH
+	if scheme != "ssh" && (s.KnownHosts != "" || len(s.Pins)+len(s.Keys) > 0 || s.Passphrase != "" || s.Agent != nil) {
+		return fmt.Errorf("hop: SSH settings are of no use to %s; write ssh", scheme)
+	}
+	return nil
+}
+
+// plain returns the hop of a scheme whose tunnels are the bare conn to the hop.
+func plain(scheme, addr string, o Options) (chain.Hop, bool) {
+	switch scheme {
+	case "socks5", "socks5h":
+		return socks.Hop5(addr, o.socks()), true
+	case "socks4a":
+		return socks.Hop4a(addr, o.socks()), true
+	case "socks4":
+		return socks.Hop4(addr, o.socks()), true
+	case "http":
+		return httpproxy.Hop(addr, o.http()), true
+	}
+	return chain.Hop{}, false
+}
+
 var defaultPorts = map[string]string{
-	"socks4": "1080", "socks4a": "1080", "socks5": "1080", "socks5h": "1080", "http": "80", "https": "443",
+	"socks4": "1080", "socks4a": "1080", "socks5": "1080", "socks5h": "1080", "http": "80", "https": "443", "ssh": "22",
 }
 
 func (o Options) socks() socks.HopOptions {
@@ -131,4 +166,11 @@ func (o Options) http() httpproxy.HopOptions {
 		Name: o.Name, User: o.User, Password: o.Password, TLS: cfg,
 		DialLimit: o.DialLimit, HandshakeLimit: o.HandshakeLimit,
 	}
+}
+
+func (o Options) ssh() ssh.Options {
+	s := o.SSH
+	s.Name, s.User, s.Password = o.Name, o.User, o.Password
+	s.DialLimit, s.HandshakeLimit = o.DialLimit, o.HandshakeLimit
+	return s
 }

@@ -1,17 +1,12 @@
 package local
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
-	"net"
-	"os"
+	"slices"
 
 	"github.com/byway-proxy/byway/chain"
 	"github.com/byway-proxy/byway/configs"
-	"github.com/byway-proxy/byway/hop"
 	"github.com/byway-proxy/byway/route"
-	"github.com/byway-proxy/byway/socks"
 )
 
 // A Path is one way that traffic can take, for people.
@@ -30,6 +25,7 @@ type plan struct {
 	chains map[string]*chain.Chain
 	table  route.Table
 	paths  []Path
+	notes  []string // what is asked for, and done without
 }
 
 func (p *plan) close() {
@@ -52,25 +48,12 @@ func build(c *configs.Client, base chain.Dialer) (*plan, error) {
 	}
 	reach := make(map[string]Path)
 	for i, ch := range c.Chains {
-		through := make([]chain.Hop, len(ch.Hops))
-		for j, name := range ch.Hops {
-			at, ok := byName[name]
-			if !ok {
-				return nil, c.Errorf(fmt.Sprintf("chain[%d].hops[%d]", i, j), "hop %q is not defined", name)
-			}
-			through[j] = hops[at]
-		}
-		if len(through) > 0 && ch.Spares > 0 {
-			last := len(through) - 1
-			through[last] = chain.Spare(through[last], chain.SpareOptions{Max: int(ch.Spares)})
-		}
-		built, err := chain.New(base, through...)
+		path, err := p.chain(c, i, base, hops, byName)
 		if err != nil {
 			p.close()
-			return nil, c.Errorf(fmt.Sprintf("chain[%d]", i), "%w", err)
+			return nil, err
 		}
-		p.chains[ch.Name] = built
-		reach[ch.Name] = Path{To: ch.Name, Hops: built.Hops(), Reach: reachOf(&c.Hops[byName[ch.Hops[0]]])}
+		reach[ch.Name] = path
 	}
 	for i, r := range c.Routes {
 		place := c.Errorf(fmt.Sprintf("route[%d]", i), "here")
@@ -94,69 +77,43 @@ func build(c *configs.Client, base chain.Dialer) (*plan, error) {
 	return p, nil
 }
 
-func reachOf(h *configs.Hop) string {
-	host := h.URL.Hostname()
-	if net.ParseIP(host) != nil {
-		return h.URL.Host + ", directly"
+// chain makes chain i over base, as its first hop wants that.
+func (p *plan) chain(c *configs.Client, i int, base chain.Dialer, hops []chain.Hop, byName map[string]int) (Path, error) {
+	ch := &c.Chains[i]
+	through := make([]chain.Hop, len(ch.Hops))
+	for j, name := range ch.Hops {
+		at, ok := byName[name]
+		if !ok {
+			return Path{}, c.Errorf(fmt.Sprintf("chain[%d].hops[%d]", i, j), "hop %q is not defined", name)
+		}
+		through[j] = hops[at]
 	}
-	return h.URL.Host + ", directly, its name resolved by this system"
+	var first int
+	var lacks error
+	if len(ch.Hops) > 0 { // without, chain.New says what is wrong
+		var err error
+		first = byName[ch.Hops[0]]
+		if base, lacks, err = baseOf(c, first, base); err != nil {
+			return Path{}, err
+		}
+	}
+	if last := len(through) - 1; last >= 0 && ch.Spares > 0 {
+		through[last] = chain.Spare(through[last], chain.SpareOptions{Max: int(ch.Spares)})
+	}
+	built, err := chain.New(base, through...)
+	if err != nil {
+		return Path{}, c.Errorf(fmt.Sprintf("chain[%d]", i), "%w", err)
+	}
+	if lacks != nil {
+		p.note(fmt.Sprintf("hop %q: %v; the system's own is used", ch.Hops[0], lacks))
+	}
+	p.chains[ch.Name] = built
+	return Path{To: ch.Name, Hops: built.Hops(), Reach: reachOf(&c.Hops[first], lacks)}, nil
 }
 
-func buildHop(c *configs.Client, i int) (chain.Hop, error) {
-	h := &c.Hops[i]
-	o := hop.Options{
-		Name:           h.Name,
-		User:           h.User,
-		Password:       h.Secret.Reveal(),
-		DialLimit:      h.DialTimeout,
-		HandshakeLimit: h.HandshakeTimeout,
+// note keeps a text, once.
+func (p *plan) note(text string) {
+	if !slices.Contains(p.notes, text) {
+		p.notes = append(p.notes, text)
 	}
-	switch h.Pipeline {
-	case configs.PipelineOn:
-		o.Pipeline = socks.On
-	case configs.PipelineOff:
-		o.Pipeline = socks.Off
-	default:
-		o.Pipeline = socks.Auto
-	}
-	for _, pin := range h.TLS.Pins {
-		o.Pins = append(o.Pins, pin)
-	}
-	cfg, err := buildTLS(c, i)
-	if err != nil {
-		return chain.Hop{}, err
-	}
-	o.TLS = cfg
-	built, err := hop.FromURL(h.URL, o)
-	if err != nil {
-		return chain.Hop{}, c.Errorf(fmt.Sprintf("hop[%d].url", i), "%w", err)
-	}
-	return built, nil
-}
-
-// buildTLS returns the TLS settings of a hop, or nil if it has none.
-func buildTLS(c *configs.Client, i int) (*tls.Config, error) {
-	t := &c.Hops[i].TLS
-	if t.ServerName == "" && t.CA == "" && t.Certificate == "" {
-		return nil, nil
-	}
-	cfg := &tls.Config{ServerName: t.ServerName, MinVersion: tls.VersionTLS12}
-	if t.CA != "" {
-		pem, err := os.ReadFile(t.CA)
-		if err != nil {
-			return nil, c.Errorf(fmt.Sprintf("hop[%d].tls.ca", i), "%w", err)
-		}
-		cfg.RootCAs = x509.NewCertPool()
-		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, c.Errorf(fmt.Sprintf("hop[%d].tls.ca", i), "no certificate in %s; give a PEM file", t.CA)
-		}
-	}
-	if t.Certificate != "" {
-		cert, err := tls.LoadX509KeyPair(t.Certificate, t.Key)
-		if err != nil {
-			return nil, c.Errorf(fmt.Sprintf("hop[%d].tls.certificate", i), "the certificate and its key cannot be used: %w", err)
-		}
-		cfg.Certificates = []tls.Certificate{cert}
-	}
-	return cfg, nil
 }

@@ -27,8 +27,9 @@ type Server struct {
 }
 
 // New builds a server from c. base is what hop 1 of each chain and direct rules
-// are dialled with, and nothing else. Nothing is listened on or dialled yet. Errors
-// have their place in the file.
+// are dialled with, and nothing else; where a hop names an interface, a source address
+// or the like, it must be a *net.Dialer or a [Binder]. Nothing is listened on or
+// dialled yet. Errors have their place in the file.
 func New(c *configs.Client, base chain.Dialer, log *slog.Logger) (*Server, error) {
 	if base == nil {
 		return nil, errors.New("local: no base dialer")
@@ -36,6 +37,9 @@ func New(c *configs.Client, base chain.Dialer, log *slog.Logger) (*Server, error
 	p, err := build(c, base)
 	if err != nil {
 		return nil, err
+	}
+	for _, note := range p.notes {
+		log.Warn(note)
 	}
 	s := &Server{config: c, log: log, plan: p}
 	s.relay = &relay.Relay{

@@ -25,8 +25,9 @@ func runCommand() *cobra.Command {
 		Long: "Serve local apps, as a configuration file says, or through the hops of --via, the\n" +
 			"nearest first. A URL is socks5://, socks4a://, socks4://, http:// or https://, with\n" +
 			"user:password@ where the hop asks for it; #pin=sha256/… behind an https URL names the\n" +
-			"key that the hop must have. URLs on a command line are seen by the machine's other\n" +
-			"users: keep secrets in files named by a configuration.",
+			"key that the hop must have. Hops by ssh:// or at a unix socket are for configurations.\n" +
+			"URLs on a command line are seen by the machine's other users: keep secrets in files\n" +
+			"named by a configuration.",
 		Example: "  byway run -c byway.toml\n" +
 			"  byway run --via socks5://10.0.0.2:1080,https://alice:TOKEN@paris.example.org",
 		Args: cobra.NoArgs,

@@ -95,6 +95,7 @@ func chainConfig(peers ...peer) (text string, files map[string]string) {
 		if p.pin != "" {
 			fmt.Fprintf(&b, "[hop.tls]\npin = %q\n", p.pin)
 		}
+		b.WriteString(p.more)
 	}
 	fmt.Fprintf(&b, "[[chain]]\nname = \"default\"\nhops = [%s]\n[[route]]\nto = \"default\"\n", strings.Join(names, ", "))
 	b.WriteString("[timeouts]\ndrain = \"5s\"\n")

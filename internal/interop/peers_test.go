@@ -24,6 +24,7 @@ type peer struct {
 	user   string // "" where it asks for no credential
 	secret string
 	pin    string // for an https hop
+	more   string // lines of its hop's table, the last
 }
 
 // as returns the same server as a hop of another scheme.

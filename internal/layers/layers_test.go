@@ -19,9 +19,10 @@ var allowed = map[string][]string{
 	"relay":        {"chain"},
 	"socks":        {"chain", "relay"},
 	"httpproxy":    {"chain", "relay", "internal/deadline"},
-	"hop":          {"chain", "socks", "httpproxy"},
+	"hop":          {"chain", "socks", "httpproxy", "hop/ssh"},
+	"hop/ssh":      {"chain", "internal/stream"},
 	"route":        {"chain", "relay"},
-	"local":        {"chain", "relay", "socks", "httpproxy", "hop", "route", "configs"},
+	"local":        {"chain", "relay", "socks", "httpproxy", "hop", "hop/ssh", "route", "configs"},
 	"egress":       {"chain", "relay", "httpproxy", "hop", "route", "configs", "egress/users", "egress/front"},
 	"egress/users": {},
 	"egress/front": {},
@@ -29,6 +30,7 @@ var allowed = map[string][]string{
 	"cmd/byway":    {"*"},
 
 	"internal/deadline": {},
+	"internal/stream":   {"internal/deadline"},
 	"internal/testnet":  {"chain", "internal/deadline"},
 	"internal/layers":   {},
 	"internal/interop":  {},
@@ -42,6 +44,7 @@ var outside = map[string][]string{
 	"socks":     {"github.com/armon/go-socks5"},
 	"configs":   {"github.com/BurntSushi/toml"},
 	"hop":       {"golang.org/x/net/proxy"},
+	"hop/ssh":   {"golang.org/x/crypto/ssh", "golang.org/x/crypto/ssh/agent", "golang.org/x/crypto/ssh/knownhosts"},
 	"cmd/byway": {"github.com/spf13/cobra", "github.com/lmittmann/tint"},
 
 	"internal/netlab": {"golang.org/x/sys/unix"},
