@@ -102,9 +102,15 @@ func Hop(addr string, o Options) (chain.Hop, error) {
 		return chain.Hop{}, &OptionError{Err: errors.New("ssh needs a key, an agent or a password to log in with")}
 	}
 	return chain.Hop{Name: o.Name, Wrap: func(next chain.Dialer) (chain.Dialer, error) {
-		return &dialer{next: next, addr: addr, o: o, verifier: v, signers: signers}, nil
+		// Two identities never share a connection.
+		return chain.PerIdentity(maxIdentities, func() (chain.Dialer, error) {
+			return &dialer{next: next, addr: addr, o: o, verifier: v, signers: signers}, nil
+		}), nil
 	}}, nil
 }
+
+// maxIdentities is how many have a connection of their own at the same time.
+const maxIdentities = 64
 
 func (o *Options) fill(addr string) {
 	if o.Name == "" {
