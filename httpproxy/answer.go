@@ -35,7 +35,7 @@ func (c *client) write(b []byte) error {
 
 // refuse answers a client at fault, and ends its conn.
 func (c *client) refuse(r *refusal) error {
-	c.s.Relay.Trace.Bad(c.s.Listener, r)
+	c.s.Relay.Trace.Bad(c.s.Request.Listener, r)
 	return errors.Join(r, c.last(plainAnswer(r.status, r.text+"\n", "", true)))
 }
 
@@ -88,7 +88,7 @@ var errAuth = errors.New("wrong proxy credentials")
 // after a CONNECT, behind which may come what was meant for the target (RFC 9931).
 func (c *client) demandAuth(h *requestHead, size int) (again bool, err error) {
 	if h.auths > 0 {
-		c.s.Relay.Trace.Bad(c.s.Listener, errAuth)
+		c.s.Relay.Trace.Bad(c.s.Request.Listener, errAuth)
 	}
 	again = h.method != http.MethodConnect && h.minor == 1 && !h.hasBody()
 	answer := plainAnswer(http.StatusProxyAuthRequired, "this proxy needs credentials\n",

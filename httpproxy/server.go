@@ -37,8 +37,9 @@ type Server struct {
 	// none, which RFC 9110 §7.6.3 does not allow: see the package's doc.
 	Via string
 
-	// Listener is the address of the listener, for relay.Request.
-	Listener string
+	// Request is what each request begins as: its Listener, and all else that is
+	// the listener's to say.
+	Request relay.Request
 
 	targets targets
 }
@@ -117,7 +118,8 @@ func (c *client) serve(ctx context.Context) (again bool, err error) {
 			return c.demandAuth(h, len(head))
 		}
 	}
-	q := relay.Request{Network: "tcp", User: user, Client: c.conn.RemoteAddr(), Listener: c.s.Listener}
+	q := c.s.Request
+	q.Network, q.User, q.Client = "tcp", user, c.conn.RemoteAddr()
 	switch {
 	case h.method == http.MethodConnect:
 		if h.hasLength || h.chunked {
@@ -212,6 +214,6 @@ func (c *client) fault(err error) error {
 	case errors.Is(err, os.ErrDeadlineExceeded) && c.br.Buffered() > 0:
 		_ = c.write(plainAnswer(http.StatusRequestTimeout, "the request did not come in time\n", "", true))
 	}
-	c.s.Relay.Trace.Bad(c.s.Listener, err)
+	c.s.Relay.Trace.Bad(c.s.Request.Listener, err)
 	return err
 }

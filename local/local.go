@@ -86,12 +86,13 @@ func (s *Server) listen(ctx context.Context, i int) (*listener, error) {
 	if err != nil {
 		return nil, s.config.Errorf(fmt.Sprintf("listen[%d].address", i), "cannot be listened on: %w", err)
 	}
-	name, limit := l.Addr().String(), s.config.Timeouts.Handshake
+	limit := s.config.Timeouts.Handshake
+	request := relay.Request{Listener: l.Addr().String()}
 	out := &listener{
 		Listener: l,
 		limit:    limit,
-		socks:    &socks.Server{Relay: s.relay, Limit: limit, Listener: name},
-		http:     &httpproxy.Server{Relay: s.relay, Limit: limit, Listener: name},
+		socks:    &socks.Server{Relay: s.relay, Limit: limit, Request: request},
+		http:     &httpproxy.Server{Relay: s.relay, Limit: limit, Request: request},
 	}
 	if users != nil {
 		out.socks.Users, out.http.Users = users, users

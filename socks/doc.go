@@ -6,7 +6,7 @@
 // side: chain hops that reach their targets through a SOCKS server.
 //
 //	c, err := chain.New(base, socks.Hop5("192.0.2.7:1080", socks.HopOptions{}))
-//	s := &socks.Server{Relay: &relay.Relay{Router: router(c)}, Listener: l.Addr().String()}
+//	s := &socks.Server{Relay: &relay.Relay{Router: router(c)}, Request: relay.Request{Listener: l.Addr().String()}}
 //	for { conn, _ := l.Accept(); go s.ServeConn(ctx, conn) }
 //
 // Names are never resolved here, on either side: they go onwards as they came.

@@ -28,8 +28,9 @@ type Server struct {
 	// answer; 0 means 10 s.
 	Limit time.Duration
 
-	// Listener is the address of the listener, for [relay.Request].
-	Listener string
+	// Request is what each request begins as: its Listener, and all else that is
+	// the listener's to say.
+	Request relay.Request
 }
 
 // defaultLimit is also the time that RFC 1928 §6 leaves to close after a failure.
@@ -60,7 +61,7 @@ func (s *Server) ServeConn(ctx context.Context, conn net.Conn) error {
 	p, err := s.Handshake(ctx, conn)
 	if err != nil {
 		if ctx.Err() == nil {
-			s.Relay.Trace.Bad(s.Listener, err)
+			s.Relay.Trace.Bad(s.Request.Listener, err)
 		}
 		return err
 	}
@@ -78,7 +79,8 @@ func (s *Server) Handshake(ctx context.Context, conn net.Conn) (relay.Pending, e
 	x := newExchange(raw, ahead)
 	defer x.release()
 	p := &pending{conn: raw, limit: s.limit()}
-	p.request = relay.Request{Network: "tcp", Client: raw.RemoteAddr(), Listener: s.Listener}
+	p.request = s.Request
+	p.request.Network, p.request.Client = "tcp", raw.RemoteAddr()
 	err := chain.Handshake(ctx, raw, s.limit(), func() error {
 		err := s.read(x, p)
 		if said := x.flush(); err == nil {

@@ -62,7 +62,7 @@ func TestRequests(t *testing.T) {
 		for cutName, cuts := range map[string][]byte{"at once": nil, "bytes": {1}, "pieces": {3, 0, 7}} {
 			t.Run(test.name+"/"+cutName, func(t *testing.T) {
 				c := &scripted{segments: segments([]byte(test.input+"early data"), cuts)}
-				s := &Server{Listener: "here:1080"}
+				s := &Server{Request: relay.Request{Listener: "here:1080"}}
 				if test.users {
 					s.Users = users(t, map[string]string{"ann": "secret"})
 				}
@@ -174,9 +174,9 @@ func TestBadClients(t *testing.T) {
 	}
 	var told []bad
 	s := &Server{
-		Relay:    &relay.Relay{Trace: &relay.Trace{BadClient: func(l string, err error) { told = append(told, bad{l, err}) }}},
-		Listener: "here:1080",
-		Users:    users(t, map[string]string{"ann": "secret"}),
+		Relay:   &relay.Relay{Trace: &relay.Trace{BadClient: func(l string, err error) { told = append(told, bad{l, err}) }}},
+		Request: relay.Request{Listener: "here:1080"},
+		Users:   users(t, map[string]string{"ann": "secret"}),
 	}
 	for input, want := range map[string]error{
 		"\x05\x01\x02\x01\x03ann\x05wrong": socks5.UserAuthFailed,

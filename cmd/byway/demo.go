@@ -128,8 +128,8 @@ func (d *demo) newHop() error {
 		return (&net.Dialer{}).DialContext(ctx, network, addr)
 	})
 	d.socks = &socks.Server{
-		Users:    set,
-		Listener: d.hop.Addr().String(),
+		Users:   set,
+		Request: relay.Request{Listener: d.hop.Addr().String()},
 		Relay: &relay.Relay{
 			Router: route.Table{{To: toEgress, Via: "direct", Place: "the demo's hop"}},
 			Trace:  local.Trace(d.log.With("at", "hop")),
