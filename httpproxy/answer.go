@@ -1,27 +1,47 @@
 package httpproxy
 
 import (
-	"encoding/base64"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"strings"
+	"strconv"
 	"time"
 
 	"github.com/byway-proxy/byway/chain"
 	"github.com/byway-proxy/byway/relay"
 )
 
-// plainAnswer is a whole answer with a text for people; fields are further field
-// lines, each with its CRLF.
-func plainAnswer(status int, text, fields string, last bool) []byte {
-	if last {
-		fields += "Connection: close\r\n"
+// An answer is what the proxy says itself, in whatever version of HTTP.
+type answer struct {
+	status int
+	fields http.Header
+	body   string
+}
+
+// textAnswer is an answer with a text for people.
+func textAnswer(status int, text string) answer {
+	return answer{status, http.Header{"Content-Type": {"text/plain; charset=utf-8"}}, text}
+}
+
+// failure is the answer to a request that could not be served because of err.
+func failure(err error) answer { return textAnswer(statusOf(err), reason(err)) }
+
+// head sets what is about the body, which a HEAD gets none of.
+func (a *answer) head(method string) {
+	a.fields.Set("Content-Length", strconv.Itoa(len(a.body)))
+	if method == http.MethodHead {
+		a.body = ""
 	}
-	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\n%sContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n\r\n%s",
-		status, http.StatusText(status), fields, len(text), text)
+}
+
+// bytes is the answer to a method on HTTP/1.1; the conn ends after the last one.
+func (a answer) bytes(method string, last bool) []byte {
+	a.head(method)
+	if last {
+		a.fields.Set("Connection", "close")
+	}
+	return append(responseHead(a.status, "", a.fields), a.body...)
 }
 
 // write sends b to the client, under the limit on progress.
@@ -36,7 +56,7 @@ func (c *client) write(b []byte) error {
 // refuse answers a client at fault, and ends its conn.
 func (c *client) refuse(r *refusal) error {
 	c.s.Relay.Trace.Bad(c.s.Request.Listener, r)
-	return errors.Join(r, c.last(plainAnswer(r.status, r.text+"\n", "", true)))
+	return errors.Join(r, c.last(textAnswer(r.status, r.text+"\n").bytes("", true)))
 }
 
 // last sends an answer and closes the conn, so that the answer arrives: to close
@@ -64,72 +84,16 @@ func (c *client) leave() error {
 
 type onlyReader struct{ io.Reader }
 
-// authenticate returns the user of a request whose credentials are good.
-func (c *client) authenticate(h *requestHead) (user string, ok bool) {
-	scheme, token, _ := strings.Cut(h.auth, " ")
-	if h.auths != 1 || !strings.EqualFold(scheme, "Basic") {
-		return "", false
+// shortAnswer answers a request whose head is next in br, and goes on if there is
+// nothing against it.
+func (c *client) shortAnswer(h *requestHead, size int, a answer) (again bool, err error) {
+	if h.hasBody() || h.minor == 0 {
+		return false, c.last(a.bytes(h.method, true))
 	}
-	plain, err := base64.StdEncoding.DecodeString(strings.TrimLeft(token, " "))
-	if err != nil {
-		return "", false
-	}
-	user, password, ok := strings.Cut(string(plain), ":")
-	if !ok || !c.s.Users.Valid(user, password) {
-		return "", false
-	}
-	return user, true
-}
-
-// errAuth is what relay.Trace is told of a client whose credentials are no good.
-var errAuth = errors.New("wrong proxy credentials")
-
-// demandAuth answers with 407. The conn goes on where nothing hangs on it: not
-// after a CONNECT, behind which may come what was meant for the target (RFC 9931).
-func (c *client) demandAuth(h *requestHead, size int) (again bool, err error) {
-	if h.auths > 0 {
-		c.s.Relay.Trace.Bad(c.s.Request.Listener, errAuth)
-	}
-	again = h.method != http.MethodConnect && h.minor == 1 && !h.hasBody()
-	answer := plainAnswer(http.StatusProxyAuthRequired, "this proxy needs credentials\n",
-		"Proxy-Authenticate: Basic realm=\"byway\"\r\n", !again)
-	if !again {
-		return false, c.last(answer)
-	}
-	return c.shortAnswer(h, size, answer)
-}
-
-// shortAnswer answers a request without a body, and goes on.
-func (c *client) shortAnswer(h *requestHead, size int, answer []byte) (again bool, err error) {
 	if _, err := c.br.Discard(size); err != nil {
 		return false, err
 	}
-	if h.method == http.MethodHead {
-		head, _, _ := strings.Cut(string(answer), "\r\n\r\n")
-		answer = []byte(head + "\r\n\r\n")
-	}
-	return true, c.write(answer)
-}
-
-// about is all that the proxy says of itself to who asks it for a page.
-const about = "This is byway, an HTTP and SOCKS proxy.\n"
-
-// answerSelf answers a request that is for the proxy and not to be passed on.
-func (c *client) answerSelf(h *requestHead, size int) (again bool, err error) {
-	status, text, fields := http.StatusNotFound, about, ""
-	switch {
-	case h.hasBody():
-	case h.method == http.MethodOptions:
-		status, text, fields = http.StatusOK, "", "Allow: CONNECT, GET, HEAD, OPTIONS\r\n"
-	case h.method != http.MethodGet && h.method != http.MethodHead:
-		status, fields = http.StatusMethodNotAllowed, "Allow: CONNECT, GET, HEAD, OPTIONS\r\n"
-	case h.target == "/":
-		status = http.StatusOK
-	}
-	if h.hasBody() || h.minor == 0 {
-		return false, c.last(plainAnswer(status, text, fields, true))
-	}
-	return c.shortAnswer(h, size, plainAnswer(status, text, fields, false))
+	return true, c.write(a.bytes(h.method, false))
 }
 
 // A tunnel is a CONNECT that a client sent.
@@ -159,5 +123,5 @@ func (t *tunnel) Accept() (net.Conn, error) {
 }
 
 func (t *tunnel) Reject(err error) error {
-	return t.c.last(plainAnswer(statusOf(err), reason(err), "", true))
+	return t.c.last(failure(err).bytes(http.MethodConnect, true))
 }

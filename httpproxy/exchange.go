@@ -205,10 +205,7 @@ func (x *exchange) fail(err error) (again bool, _ error) {
 		return false, c.refuse(refused)
 	}
 	again = x.keepAlive()
-	answer := plainAnswer(statusOf(err), reason(err), "", !again)
-	if x.in.Method == http.MethodHead {
-		answer = headOf(answer)
-	}
+	answer := failure(err).bytes(x.in.Method, !again)
 	if !again {
 		return false, c.last(answer)
 	}

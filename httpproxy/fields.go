@@ -10,12 +10,13 @@ import (
 var hopByHop = set("Connection", "Proxy-Connection", "Keep-Alive", "Te", "Transfer-Encoding", "Upgrade",
 	"Http2-Settings", "Proxy-Authorization", "Proxy-Authenticate", "Proxy-Authentication-Info")
 
-// identifying are the fields by which proxies tell who asks. What a client's
-// own software says of its user (From, Cookie, User-Agent) is the client's affair.
-var identifying = set("Via", "Forwarded", "X-Real-Ip", "Client-Ip", "X-Client-Ip", "True-Client-Ip",
+// identifying are the fields that tell who asks: those of proxies, and From, which
+// is the mail address of a user (RFC 9110 §10.1.2). What else an app says of its
+// user (User-Agent, Cookie, Referer) is the app's affair.
+var identifying = set("From", "Via", "Forwarded", "X-Real-Ip", "Client-Ip", "X-Client-Ip", "True-Client-Ip",
 	"X-Cluster-Client-Ip", "Cf-Connecting-Ip", "Cf-Connecting-Ipv6", "Fastly-Client-Ip", "X-Originating-Ip",
 	"X-Remote-Ip", "X-Remote-Addr", "X-Proxyuser-Ip", "X-Original-Forwarded-For", "X-Envoy-External-Address",
-	"Proxy-Client-Ip", "Wl-Proxy-Client-Ip", "X-Azure-Clientip", "X-Azure-Socketip", "X-Bluecoat-Via", "X-Proxy-Id")
+	"Wl-Proxy-Client-Ip", "X-Azure-Clientip", "X-Azure-Socketip", "X-Bluecoat-Via", "X-Proxy-Id")
 
 func set(names ...string) map[string]bool {
 	m := make(map[string]bool, len(names))
@@ -42,12 +43,10 @@ func removeHopByHop(h http.Header) {
 	}
 }
 
-func removeIdentifying(h http.Header) {
-	for name := range h {
-		if identifying[name] || strings.HasPrefix(name, "X-Forwarded") {
-			delete(h, name)
-		}
-	}
+// tells reports whether a request's field of that name tells of its client or is
+// between it and the proxy.
+func tells(name string) bool {
+	return identifying[name] || strings.HasPrefix(name, "X-Forwarded") || strings.HasPrefix(name, "Proxy-")
 }
 
 // lists reports whether the comma-separated values have token, in any case.
@@ -69,7 +68,18 @@ var framingFields = set("Content-Length", "Content-Encoding", "Content-Type", "C
 
 // mayTrail reports whether a field of that name is passed on in a trailer section.
 func mayTrail(name string) bool {
-	return !hopByHop[name] && !identifying[name] && !framingFields[name] && !strings.HasPrefix(name, "X-Forwarded")
+	return !hopByHop[name] && !tells(name) && !framingFields[name]
+}
+
+// announced is the trailers to come, as far as they are passed on.
+func announced(trailer http.Header) http.Header {
+	out := make(http.Header)
+	for name := range trailer {
+		if mayTrail(name) {
+			out[name] = nil
+		}
+	}
+	return out
 }
 
 // copyTrailers makes dst hold what may be passed on of the trailers in src.
@@ -87,7 +97,12 @@ func requestFields(h http.Header) http.Header {
 	out := h.Clone()
 	trailers := lists(out["Te"], "trailers")
 	removeHopByHop(out)
-	removeIdentifying(out)
+	for name := range out {
+		if tells(name) {
+			delete(out, name)
+		}
+	}
+	delete(out, "Host") // HTTP/2 may have it besides :authority
 	if trailers {
 		out["Te"], out["Connection"] = []string{"trailers"}, []string{"TE"}
 	}

@@ -25,8 +25,13 @@ func (c *client) forward(ctx context.Context, h *requestHead, a absolute, q rela
 	if !h.hasCache {
 		delete(in.Header, "Cache-Control") // net/http makes one of Pragma
 	}
-	if answered, again, err := c.maxForwards(h, in); answered {
-		return again, err
+	if a, stops, refused := maxForwards(in, h.hasBody()); refused != nil {
+		return false, c.refuse(refused)
+	} else if stops {
+		if h.hasBody() || h.minor == 0 {
+			return false, c.last(a.bytes(h.method, true))
+		}
+		return true, c.write(a.bytes(h.method, false))
 	}
 	if !expectable(in.Header, h) {
 		return false, c.refuse(&refusal{http.StatusExpectationFailed, "100-continue is the only expectation known here"})
@@ -38,7 +43,7 @@ func (c *client) forward(ctx context.Context, h *requestHead, a absolute, q rela
 	if err != nil {
 		return x.fail(err)
 	}
-	out := c.outgoing(x, a)
+	out := x.outgoing(a)
 	if protocol := upgradeOf(in, h); protocol != "" {
 		return x.upgrade(ctx, out, protocol, routed{q, d})
 	}
@@ -59,55 +64,50 @@ func expectable(fields http.Header, h *requestHead) bool {
 	return len(values) == 1 && strings.EqualFold(values[0], "100-continue")
 }
 
-// maxForwards answers TRACE and OPTIONS that are to go no further, and counts
-// down the others (RFC 9110 §7.6.2).
-func (c *client) maxForwards(h *requestHead, in *http.Request) (answered, again bool, err error) {
-	if h.method != http.MethodTrace && h.method != http.MethodOptions {
-		return false, false, nil
+// maxForwards counts down how far a TRACE or OPTIONS may go, and answers one that
+// stops here (RFC 9110 §7.6.2). On HTTP/2 a body is not known to be there until it is.
+func maxForwards(in *http.Request, hasBody bool) (a answer, stops bool, refused *refusal) {
+	if in.Method != http.MethodTrace && in.Method != http.MethodOptions {
+		return a, false, nil
 	}
-	if h.method == http.MethodTrace && h.hasBody() {
-		return true, false, c.refuse(bad("a TRACE with a body"))
+	if in.Method == http.MethodTrace && hasBody {
+		return a, false, bad("a TRACE with a body")
 	}
 	values := in.Header["Max-Forwards"]
 	if len(values) == 0 {
-		return false, false, nil
+		return a, false, nil
 	}
 	n, ok := parseLength([]byte(values[0]))
 	if len(values) > 1 || !ok {
-		return true, false, c.refuse(bad("malformed Max-Forwards"))
+		return a, false, bad("malformed Max-Forwards")
 	}
 	if n > 0 {
 		in.Header.Set("Max-Forwards", strconv.FormatInt(n-1, 10))
-		return false, false, nil
+		return a, false, nil
 	}
-	last := h.hasBody() || h.minor == 0
-	answer := plainAnswer(http.StatusOK, "", "Allow: CONNECT, GET, HEAD, OPTIONS, TRACE\r\n", last)
-	if h.method == http.MethodTrace {
-		answer = echoAnswer(h, in, last)
+	if in.Method == http.MethodTrace {
+		return echoAnswer(in), true, nil
 	}
-	if last {
-		return true, false, c.last(answer)
-	}
-	return true, true, c.write(answer)
+	a = textAnswer(http.StatusOK, "")
+	a.fields.Set("Allow", "CONNECT, GET, HEAD, OPTIONS, TRACE")
+	return a, true, nil
 }
 
 // echoAnswer reflects a TRACE without what may be secret (RFC 9110 §9.3.8).
-func echoAnswer(h *requestHead, in *http.Request, last bool) []byte {
+func echoAnswer(in *http.Request) answer {
 	var echo strings.Builder
-	echo.WriteString(h.method + " " + h.target + " HTTP/1." + string('0'+h.minor) + "\r\nHost: " + in.Host + "\r\n")
+	echo.WriteString(in.Method + " " + in.RequestURI + " " + in.Proto + "\r\nHost: " + in.Host + "\r\n")
 	fields := in.Header.Clone()
 	for _, name := range []string{"Proxy-Authorization", "Authorization", "Cookie"} {
 		fields.Del(name)
 	}
 	_ = fields.Write(&echo)
 	echo.WriteString("\r\n")
-	answer := plainAnswer(http.StatusOK, echo.String(), "", last)
-	return []byte(strings.Replace(string(answer), "text/plain; charset=utf-8", "message/http", 1))
+	return answer{http.StatusOK, http.Header{"Content-Type": {"message/http"}}, echo.String()}
 }
 
-// outgoing is the request as the target gets it.
-func (c *client) outgoing(x *exchange, a absolute) *http.Request {
-	in := x.in
+// outgoing is in as the target gets it, without its body.
+func (s *Server) outgoing(in *http.Request, a absolute) *http.Request {
 	u := &url.URL{Scheme: "http", Host: a.authority, Opaque: a.path}
 	switch {
 	case a.path == "" && in.Method == http.MethodOptions:
@@ -122,19 +122,20 @@ func (c *client) outgoing(x *exchange, a absolute) *http.Request {
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: requestFields(in.Header), Body: http.NoBody,
 	}
-	if c.s.Via != "" {
-		out.Header.Set("Via", "1."+string('0'+x.h.minor)+" "+c.s.Via)
+	if s.Via != "" {
+		out.Header.Set("Via", strings.TrimPrefix(in.Proto, "HTTP/")+" "+s.Via)
 	}
+	return out
+}
+
+// outgoing is the request as the target gets it.
+func (x *exchange) outgoing(a absolute) *http.Request {
+	out := x.c.s.outgoing(x.in, a)
 	if x.h.hasBody() {
-		out.Body, out.ContentLength = x.body, in.ContentLength
+		out.Body, out.ContentLength = x.body, x.in.ContentLength
 	}
 	if x.h.chunked {
-		out.Trailer = make(http.Header)
-		for name := range in.Trailer {
-			if mayTrail(name) {
-				out.Trailer[name] = nil
-			}
-		}
+		out.Trailer = announced(x.in.Trailer)
 		x.body.trailer = out.Trailer
 	}
 	return out

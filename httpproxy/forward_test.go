@@ -31,7 +31,7 @@ func TestRequestFields(t *testing.T) {
 				"Proxy-Authorization: Basic dTpw\r\nVia: 1.1 x\r\nForwarded: for=1\r\nX-Forwarded-For: 1\r\nX-Forwarded-Proto: 1\r\n" +
 				"X-Real-IP: 1\r\nClient-IP: 1\r\nTrue-Client-IP: 1\r\nX-Client-IP: 1\r\nX-Cluster-Client-IP: 1\r\nCF-Connecting-IP: 1\r\n" +
 				"Upgrade: h2c\r\nHTTP2-Settings: x\r\nPragma: no-cache\r\n\r\n",
-			"GET / HTTP/1.1\nAccept-Encoding: br\nCookie: c\nFrom: me\nHost: a.example\nPragma: no-cache\nUser-Agent: x/1",
+			"GET / HTTP/1.1\nAccept-Encoding: br\nCookie: c\nHost: a.example\nPragma: no-cache\nUser-Agent: x/1",
 		},
 		{"malformed path", "GET http://a.example/%zz HTTP/1.1\r\nHost: a\r\n\r\n", ""},
 		{
@@ -130,8 +130,8 @@ func TestResponses(t *testing.T) {
 		},
 		{
 			"103 for ever", get, strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 100),
-			strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", maxInterim) + "HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/plain; charset=utf-8\r\n" +
-				"Content-Length: 27\r\n\r\ntoo many interim responses\n", false,
+			strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", maxInterim) + "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 27\r\nContent-Type: text/plain; charset=utf-8\r\n" +
+				"\r\ntoo many interim responses\n", false,
 		},
 		{
 			"gzip is left alone", get, "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\nhi",
@@ -173,5 +173,43 @@ func TestMaxForwards(t *testing.T) {
 	if err != nil || !strings.Contains(got, "\r\n\r\nTRACE http://a.example/x HTTP/1.1\r\n") || !strings.Contains(got, "X: y\r\n") ||
 		strings.Contains(got, "Cookie") || !strings.Contains(got, "message/http") || strings.Count(got, "HTTP/1.1 200") != 2 {
 		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+// TestMaxForwardsCountsDown looks at what goes on to the target.
+func TestMaxForwardsCountsDown(t *testing.T) {
+	for raw, want := range map[string]string{
+		"TRACE http://a.example/x HTTP/1.1\r\nHost: a\r\nMax-Forwards: 1\r\n\r\n":    "TRACE /x HTTP/1.1\nHost: a.example\nMax-Forwards: 0",
+		"TRACE http://a.example/x HTTP/1.1\r\nHost: a\r\n\r\n":                       "TRACE /x HTTP/1.1\nHost: a.example",
+		"OPTIONS http://a.example/x HTTP/1.1\r\nHost: a\r\nMax-Forwards: 10\r\n\r\n": "OPTIONS /x HTTP/1.1\nHost: a.example\nMax-Forwards: 9",
+		"GET http://a.example/x HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n":      "GET /x HTTP/1.1\nHost: a.example\nMax-Forwards: 0",
+	} {
+		heads := make(chan string, 1)
+		p := newProxied(t, &Server{})
+		p.rawTarget(t, func(c net.Conn, br *bufio.Reader) {
+			heads <- readHead(br)
+			_, _ = io.WriteString(c, "HTTP/1.1 204 No Content\r\n\r\n")
+		})
+		got, err := p.exchangeRaw(t, raw)
+		if err != nil || !strings.HasPrefix(got, "HTTP/1.1 204 ") {
+			t.Errorf("%q: got %q, %v", raw, got, err)
+			continue
+		}
+		if head := sorted(<-heads); head != want {
+			t.Errorf("%q: the target got\n%s\nwant\n%s", raw, head, want)
+		}
+	}
+}
+
+// TestLargeHead: what is within the limit arrives, whole.
+func TestLargeHead(t *testing.T) {
+	p := newProxied(t, &Server{})
+	p.onTarget(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, len(r.Header.Get("Cookie"))) })
+	const head = "GET http://a.example/ HTTP/1.1\r\nHost: a\r\nCookie: "
+	for _, n := range []int{4000, 5000, maxHead - len(head) - 4} {
+		got, err := p.exchangeRaw(t, head+strings.Repeat("c", n)+"\r\n\r\n")
+		if err != nil || !strings.HasSuffix(got, fmt.Sprintf("\r\n\r\n%d", n)) {
+			t.Errorf("a cookie of %d bytes: got %q, %v", n, got, err)
+		}
 	}
 }

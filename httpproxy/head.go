@@ -24,12 +24,13 @@ type requestHead struct {
 	method, target string
 	minor          byte // of the version HTTP/1.x
 	hosts          int  // how many Host fields there are
+	host           string
 	length         int64
 	hasLength      bool
 	chunked        bool
-	auth           string // the value of Proxy-Authorization
-	auths          int
-	hasCache       bool // a Cache-Control field is there
+	auth           []string // the values of Proxy-Authorization
+	hasCache       bool     // a Cache-Control field is there
+	foreign        bool     // it is a web page that asks, and none of ours
 }
 
 func (h *requestHead) hasBody() bool { return h.chunked || h.length > 0 }
@@ -130,12 +131,20 @@ func field(line []byte) (name, value []byte, err *refusal) {
 	if !ok || !isToken(name) {
 		return nil, nil, bad("malformed field name")
 	}
-	for _, c := range value {
-		if c < ' ' && c != '\t' || c == 0x7f {
-			return nil, nil, bad("a control character in a field")
-		}
+	if !isFieldValue(value) {
+		return nil, nil, bad("a control character in a field")
 	}
 	return name, bytes.Trim(value, " \t"), nil
+}
+
+// isFieldValue reports whether b is free of control characters (RFC 9110 §5.5).
+func isFieldValue(b []byte) bool {
+	for _, c := range b {
+		if c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return true
 }
 
 // note remembers the fields that matter before the request is understood.
@@ -151,6 +160,7 @@ func (h *requestHead) note(name, value []byte, te *string) *refusal {
 				return bad("malformed Host")
 			}
 		}
+		h.host = string(value)
 	case is(name, "Content-Length"):
 		// Several, even if they agree, are refused: see RFC 9112 §6.3.
 		n, ok := parseLength(value)
@@ -164,10 +174,13 @@ func (h *requestHead) note(name, value []byte, te *string) *refusal {
 		}
 		*te = string(value)
 	case is(name, "Proxy-Authorization"):
-		h.auths++
-		h.auth = string(value)
+		h.auth = append(h.auth, string(value))
 	case is(name, "Cache-Control"):
 		h.hasCache = true
+	case is(name, "Origin"):
+		h.foreign = true
+	case is(name, "Sec-Fetch-Site"):
+		h.foreign = h.foreign || foreignSite(string(value))
 	}
 	return nil
 }

@@ -43,6 +43,9 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	if n > 0 {
 		b.x.touch()
 	}
+	if err == io.EOF && !clean(b.x.in.Trailer) {
+		err = bad("a malformed field in the trailer section") // net/http is lenient there
+	}
 	switch {
 	case err == io.EOF:
 		if b.trailer != nil {
@@ -57,10 +60,29 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// clean reports whether names and values of a trailer section are what RFC 9112 §5
+// allows.
+func clean(trailer http.Header) bool {
+	for name, values := range trailer {
+		if !isToken([]byte(name)) {
+			return false
+		}
+		for _, v := range values {
+			if !isFieldValue([]byte(v)) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // blame says what an error of the client's body means.
 func blame(err error) error {
 	var op *net.OpError
+	var refused *refusal
 	switch {
+	case errors.As(err, &refused):
+		return err
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return err
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.As(err, &op):

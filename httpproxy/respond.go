@@ -12,12 +12,6 @@ import (
 	"github.com/byway-proxy/byway/chain"
 )
 
-// headOf returns an answer without its body, for HEAD.
-func headOf(answer []byte) []byte {
-	head, _, _ := bytes.Cut(answer, []byte("\r\n\r\n"))
-	return append(head, "\r\n\r\n"...)
-}
-
 // drop ends the client's conn so that what it got does not look complete.
 func (c *client) drop() {
 	c.gone = true

@@ -79,6 +79,45 @@ func TestRejections(t *testing.T) {
 	}
 }
 
+// TestBearer: a token is the secret of one user, whose request it makes.
+func TestBearer(t *testing.T) {
+	names := make(chan string, 1)
+	p := newProxied(t, &Server{Users: withTokens{users{"u": "p", "v": "q"}}})
+	p.s.Relay.Router = relay.RouterFunc(func(_ context.Context, r relay.Request) relay.Decision {
+		names <- r.User
+		return relay.Decision{Dialer: p.dialer(nil)}
+	})
+	p.onTarget(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, len(r.Header["Proxy-Authorization"])) })
+	for credentials, want := range map[string]string{
+		"Bearer q": "v", "bearer  p": "u", "Bearer x": "", "Bearer ": "", "Bearer": "", "Bearer v": "", "Token q": "", "Basic q": "",
+	} {
+		got, err := p.exchangeRaw(t, "GET http://a.example/ HTTP/1.1\r\nHost: a\r\nProxy-Authorization: "+credentials+"\r\n\r\n")
+		if want == "" {
+			if err != nil || !strings.HasPrefix(got, "HTTP/1.1 407 ") || !strings.Contains(got, "Proxy-Authenticate: Bearer realm=\"byway\"\r\n") {
+				t.Errorf("%q: got %q, %v", credentials, got, err)
+			}
+			continue
+		}
+		if err != nil || !strings.HasSuffix(got, "\r\n\r\n0") {
+			t.Errorf("%q: got %q, %v", credentials, got, err)
+		} else if user := <-names; user != want {
+			t.Errorf("%q is %q, want %q", credentials, user, want)
+		}
+	}
+}
+
+// withTokens has users log in by their password alone, too.
+type withTokens struct{ users }
+
+func (w withTokens) UserOf(token string) (string, bool) {
+	for user, password := range w.users {
+		if password == token {
+			return user, true
+		}
+	}
+	return "", false
+}
+
 func TestAuthentication(t *testing.T) {
 	const get = "GET http://a.example/ HTTP/1.1\r\nHost: a.example\r\n"
 	p := newProxied(t, &Server{Users: users{"u": "p:q"}})
@@ -93,6 +132,9 @@ func TestAuthentication(t *testing.T) {
 			t.Errorf("%s: got %q, %v", name, got, err)
 		}
 	}
+	if got, _ := p.exchangeRaw(t, get+"\r\n"); strings.Contains(got, "Bearer") {
+		t.Errorf("a scheme is offered that these users don't have: %q", got)
+	}
 	// After a refused CONNECT nothing more is read; after another request, it is.
 	got, _ := p.exchangeRaw(t, "CONNECT a.example:1 HTTP/1.1\r\nHost: a\r\n\r\n"+get+basic("u", "p:q")+"\r\n")
 	if strings.Count(got, "HTTP/1.1 ") != 1 || !strings.Contains(got, "Connection: close") {
@@ -104,24 +146,6 @@ func TestAuthentication(t *testing.T) {
 	got, _ = p.exchangeRaw(t, get+"\r\n"+get+basic("u", "p:q")+"\r\n")
 	if !strings.HasPrefix(got, "HTTP/1.1 407 ") || !strings.HasSuffix(got, "\r\n\r\n0") {
 		t.Errorf("a second try on one conn: %q", got)
-	}
-}
-
-func TestOwnPage(t *testing.T) {
-	p := newProxied(t, &Server{Users: users{}, Relay: &relay.Relay{Router: direct(testnet.NoDial(t))}})
-	for raw, want := range map[string]string{
-		"GET / HTTP/1.1\r\nHost: localhost:3128\r\n\r\n":     "200",
-		"GET / HTTP/1.0\r\n\r\n":                             "200",
-		"GET /x HTTP/1.1\r\nHost: localhost:3128\r\n\r\n":    "404",
-		"POST / HTTP/1.1\r\nHost: localhost:3128\r\n\r\n":    "405",
-		"OPTIONS * HTTP/1.1\r\nHost: localhost:3128\r\n\r\n": "200",
-	} {
-		if got, err := p.exchangeRaw(t, raw); err != nil || !strings.HasPrefix(got, "HTTP/1.1 "+want) {
-			t.Errorf("%q: got %q, %v", raw, got, err)
-		}
-	}
-	if got, _ := p.exchangeRaw(t, "HEAD / HTTP/1.1\r\nHost: x\r\n\r\n"); !strings.HasSuffix(got, "\r\n\r\n") {
-		t.Errorf("HEAD has a body: %q", got)
 	}
 }
 

@@ -3,6 +3,7 @@ package httpproxy
 import (
 	"bufio"
 	"context"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net"
@@ -22,7 +23,9 @@ type Server struct {
 	Relay *relay.Relay
 
 	// Users, if not nil, says which Basic credentials in Proxy-Authorization are
-	// good, and nothing is served without. It compares in constant time.
+	// good, and nothing is served without, save for the page about the proxy and the
+	// PAC file. It compares in constant time. If it has a method
+	// UserOf(token string) (user string, ok bool), Bearer credentials are taken too.
 	Users interface {
 		Valid(user, password string) bool
 	}
@@ -36,6 +39,13 @@ type Server struct {
 	// Via is the name under which the proxy appears in Via fields. With "" it adds
 	// none, which RFC 9110 §7.6.3 does not allow: see the package's doc.
 	Via string
+
+	// SOCKS tells that the listener speaks SOCKS5 too, which the PAC file then says.
+	SOCKS bool
+
+	// Certificate is that of the TLS below the conns, if there is any. Who calls the
+	// proxy by a name in it is not taken for a stranger to the page about it.
+	Certificate *x509.Certificate
 
 	// Request is what each request begins as: its Listener, and all else that is
 	// the listener's to say.
@@ -114,7 +124,7 @@ func (c *client) serve(ctx context.Context) (again bool, err error) {
 	user := ""
 	if c.s.Users != nil && !ownForm {
 		var ok bool
-		if user, ok = c.authenticate(h); !ok {
+		if user, ok = c.s.userOf(h.auth); !ok {
 			return c.demandAuth(h, len(head))
 		}
 	}
@@ -133,7 +143,9 @@ func (c *client) serve(ctx context.Context) (again bool, err error) {
 		}
 		return false, c.s.Relay.Serve(ctx, &tunnel{c: c, req: q})
 	case ownForm:
-		return c.answerSelf(h, len(head))
+		return c.shortAnswer(h, len(head), c.s.own(ownRequest{
+			method: h.method, path: h.target, authority: h.host, foreign: h.foreign, body: h.hasBody(), conn: c.conn,
+		}))
 	}
 	a, refused := absoluteTarget(h.target)
 	if refused != nil {
@@ -212,7 +224,7 @@ func (c *client) fault(err error) error {
 	case errors.As(err, &refused):
 		return c.refuse(refused)
 	case errors.Is(err, os.ErrDeadlineExceeded) && c.br.Buffered() > 0:
-		_ = c.write(plainAnswer(http.StatusRequestTimeout, "the request did not come in time\n", "", true))
+		_ = c.write(textAnswer(http.StatusRequestTimeout, "the request did not come in time\n").bytes("", true))
 	}
 	c.s.Relay.Trace.Bad(c.s.Request.Listener, err)
 	return err

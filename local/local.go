@@ -92,7 +92,7 @@ func (s *Server) listen(ctx context.Context, i int) (*listener, error) {
 		Listener: l,
 		limit:    limit,
 		socks:    &socks.Server{Relay: s.relay, Limit: limit, Request: request},
-		http:     &httpproxy.Server{Relay: s.relay, Limit: limit, Request: request},
+		http:     &httpproxy.Server{Relay: s.relay, Limit: limit, Request: request, SOCKS: true},
 	}
 	if users != nil {
 		out.socks.Users, out.http.Users = users, users

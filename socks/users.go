@@ -16,6 +16,7 @@ type StaticUsers struct {
 	salt   [16]byte
 	nobody digest
 	users  map[digest]digest // salted SHA-256 of the name: of the password
+	tokens map[digest]string // of the password: the name, or "" if several share it
 }
 
 type digest = [sha256.Size]byte
@@ -25,14 +26,19 @@ var _ socks5.CredentialStore = (*StaticUsers)(nil)
 // NewUsers makes a set of the passwords given by user. Both must have the length
 // that RFC 1929 demands, 1 to 255 bytes.
 func NewUsers(passwords map[string]string) (*StaticUsers, error) {
-	s := &StaticUsers{users: make(map[digest]digest, len(passwords))}
+	s := &StaticUsers{users: make(map[digest]digest, len(passwords)), tokens: make(map[digest]string, len(passwords))}
 	_, _ = rand.Read(s.salt[:]) // never fails
 	_, _ = rand.Read(s.nobody[:])
 	for user, password := range passwords {
 		if !credentialsFit(user, password) {
 			return nil, errors.New("socks: user names and passwords have 1 to 255 bytes")
 		}
-		s.users[s.digest(user)] = s.digest(password)
+		secret := s.digest(password)
+		s.users[s.digest(user)] = secret
+		if _, shared := s.tokens[secret]; shared {
+			user = ""
+		}
+		s.tokens[secret] = user
 	}
 	return s, nil
 }
@@ -51,6 +57,16 @@ func (s *StaticUsers) Valid(user, password string) bool {
 	}
 	got := s.digest(password)
 	return subtle.ConstantTimeCompare(got[:], want[:])&exists == 1
+}
+
+// UserOf returns the user whose password is token, for schemes that carry no name. A
+// password that several users share is nobody's.
+func (s *StaticUsers) UserOf(token string) (user string, ok bool) {
+	if s == nil {
+		return "", false
+	}
+	user = s.tokens[s.digest(token)] // as in Valid, the salt hides what is compared
+	return user, user != ""
 }
 
 func (s *StaticUsers) digest(text string) digest {

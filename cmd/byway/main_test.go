@@ -25,7 +25,8 @@ func TestMain(m *testing.M) {
 //
 //	waitfor FILE TEXT   wait until a line of FILE has TEXT, and set $ADDR to the
 //	                    word behind "address=" in it, if there is one
-//	fetch PROXY URL     get URL through PROXY, as a browser would, and print status and body
+//	fetch PROXY URL     get URL through PROXY, as a browser would, and print status and body;
+//	                    PROXY may be "none"
 //	freeport NAME       set $NAME to a loopback address that is free
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -67,12 +68,13 @@ func fetch(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) != 2 {
 		ts.Fatalf("usage: fetch PROXY URL")
 	}
-	proxy, err := url.Parse(args[0])
-	ts.Check(err)
-	c := &http.Client{
-		Timeout:   30 * time.Second,
-		Transport: &http.Transport{Proxy: http.ProxyURL(proxy), DisableKeepAlives: true},
+	tr := &http.Transport{DisableKeepAlives: true}
+	if args[0] != "none" {
+		proxy, err := url.Parse(args[0])
+		ts.Check(err)
+		tr.Proxy = http.ProxyURL(proxy)
 	}
+	c := &http.Client{Timeout: 30 * time.Second, Transport: tr}
 	resp, err := c.Get(args[1])
 	if err != nil {
 		if !neg {
