@@ -14,11 +14,11 @@ import (
 // Client is the file of the local side. Paths in it are ready to open: what was
 // relative starts at the folder of the file.
 type Client struct {
-	Listeners []Listener `toml:"listen,required"` // at least one
-	Hops      []Hop      `toml:"hop"`
-	Chains    []Chain    `toml:"chain"`
-	Routes    []Route    `toml:"route"` // the first that fits wins; none: everything is blocked
-	Timeouts  Timeouts   `toml:"timeouts"`
+	Listeners []Listener     `toml:"listen,required"` // at least one
+	Hops      []Hop          `toml:"hop"`
+	Chains    []Chain        `toml:"chain"`
+	Routes    []Route        `toml:"route"` // the first that fits wins; none: everything is blocked
+	Timeouts  ClientTimeouts `toml:"timeouts"`
 
 	report reporter
 }
@@ -117,18 +117,28 @@ type Route struct {
 	To string `toml:"to,required"` // the name of a chain, Direct or Block
 }
 
-// Timeouts are all more than zero.
+// ClientTimeouts are all more than zero.
+type ClientTimeouts struct {
+	Handshake time.Duration `toml:"handshake"` // a program's greeting and request; default 10s
+	Dial      time.Duration `toml:"dial"`      // opening a tunnel, all the way; default 30s
+	Idle      time.Duration `toml:"idle"`      // a tunnel without a byte in either direction; default 10m
+	UDPIdle   time.Duration `toml:"udp_idle"`  // a flow without a datagram in either direction; default 1m
+	Drain     time.Duration `toml:"drain"`     // for live tunnels at shutdown; default 10s
+}
+
+// Timeouts are those of the egress, all more than zero.
 type Timeouts struct {
 	Handshake time.Duration `toml:"handshake"` // the client's greeting and request; default 10s
 	Dial      time.Duration `toml:"dial"`      // opening a tunnel, all the way; default 30s
 	Idle      time.Duration `toml:"idle"`      // a tunnel without a byte in either direction; default 10m
-	Drain     time.Duration `toml:"drain"`     // for live tunnels at shutdown; default 10s, egress 30s
+	Drain     time.Duration `toml:"drain"`     // for live tunnels at shutdown; default 30s
 }
 
-func (c *Client) setDefaults() { c.Timeouts = defaultTimeouts(10 * time.Second) }
-
-func defaultTimeouts(drain time.Duration) Timeouts {
-	return Timeouts{Handshake: 10 * time.Second, Dial: 30 * time.Second, Idle: 10 * time.Minute, Drain: drain}
+func (c *Client) setDefaults() {
+	c.Timeouts = ClientTimeouts{
+		Handshake: 10 * time.Second, Dial: 30 * time.Second,
+		Idle: 10 * time.Minute, UDPIdle: time.Minute, Drain: 10 * time.Second,
+	}
 }
 
 // HopSchemes returns the URL schemes that a hop may have.

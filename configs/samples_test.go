@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/BurntSushi/toml"
 	"github.com/google/go-cmp/cmp"
@@ -84,8 +83,9 @@ func TestClientSampleLoads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := defaultTimeouts(10 * time.Second); c.Timeouts != want {
-		t.Errorf("the sample's timeouts are %v, the defaults %v", c.Timeouts, want)
+	var defaults Client
+	if defaults.setDefaults(); c.Timeouts != defaults.Timeouts {
+		t.Errorf("the sample's timeouts are %v, the defaults %v", c.Timeouts, defaults.Timeouts)
 	}
 	if len(c.Hops) != 2 || c.Hops[1].Secret.Reveal() != "hunter2" {
 		t.Errorf("got hops %+v", c.Hops)

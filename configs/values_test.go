@@ -122,7 +122,7 @@ func TestFullClient(t *testing.T) {
 		},
 		Chains:   []Chain{{"default", []string{"e", "b"}, 8}},
 		Routes:   []Route{{"default"}},
-		Timeouts: Timeouts{time.Second, 90 * time.Second, 2 * time.Hour, 10 * time.Second},
+		Timeouts: ClientTimeouts{time.Second, 90 * time.Second, 2 * time.Hour, time.Minute, 10 * time.Second},
 	}
 	if diff := cmp.Diff(want, got, ignoreSource); diff != "" {
 		t.Error(diff)
@@ -210,7 +210,7 @@ tls.names = ["a.example"]`
 	if want := []uint16{25, 465, 587}; !cmp.Equal(e.Destinations.DenyPorts, want) {
 		t.Errorf("deny_ports is %v, want %v", e.Destinations.DenyPorts, want)
 	}
-	if want := defaultTimeouts(30 * time.Second); e.Timeouts != want {
+	if want := (Timeouts{10 * time.Second, 30 * time.Second, 10 * time.Minute, 30 * time.Second}); e.Timeouts != want {
 		t.Errorf("timeouts are %v, want %v", e.Timeouts, want)
 	}
 }

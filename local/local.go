@@ -43,10 +43,11 @@ func New(c *configs.Client, base chain.Dialer, log *slog.Logger) (*Server, error
 	}
 	s := &Server{config: c, log: log, plan: p}
 	s.relay = &relay.Relay{
-		Router:    p.table,
-		DialLimit: c.Timeouts.Dial,
-		IdleLimit: c.Timeouts.Idle,
-		Trace:     Trace(log),
+		Router:        p.table,
+		DialLimit:     c.Timeouts.Dial,
+		IdleLimit:     c.Timeouts.Idle,
+		FlowIdleLimit: c.Timeouts.UDPIdle,
+		Trace:         Trace(log),
 	}
 	return s, nil
 }

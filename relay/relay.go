@@ -89,6 +89,10 @@ type Relay struct {
 	// 0 means 10 minutes.
 	IdleLimit time.Duration
 
+	// FlowIdleLimit ends a flow of datagrams (network "udp") in which none moved,
+	// either way, for that long; 0 means 1 minute.
+	FlowIdleLimit time.Duration
+
 	// Trace is told what happens; it may be nil.
 	Trace *Trace
 
@@ -110,7 +114,9 @@ func (r *Relay) idleLimit() time.Duration {
 }
 
 // Serve carries p to its end: it routes and dials, answers, and copies until
-// both directions have ended, the tunnel idles, or the relay is closed. ctx
+// both directions have ended, the tunnel idles, or the relay is closed. Of network
+// "udp", Accept gives a conn of one datagram per Read and Write, and what ends it is
+// said at [CopyDatagrams]. ctx
 // bounds the opening and, when it is cancelled, ends the tunnel. The error tells
 // why no tunnel was opened, or why it did not end in good order.
 func (r *Relay) Serve(ctx context.Context, p Pending) error {
@@ -135,7 +141,7 @@ func (r *Relay) Serve(ctx context.Context, p Pending) error {
 	}
 	stop := context.AfterFunc(ctx, t.kill)
 	defer stop()
-	t.up, t.down, t.err = Copy(client, conn, r.idleLimit())
+	t.up, t.down, t.err = r.copyEnds(q.Network, client, conn)
 	return t.err
 }
 

@@ -31,7 +31,8 @@ var allowed = map[string][]string{
 
 	"internal/deadline": {},
 	"internal/stream":   {"internal/deadline"},
-	"internal/testnet":  {"chain", "internal/deadline"},
+	"internal/datagram": {"internal/deadline"},
+	"internal/testnet":  {"chain", "internal/datagram", "internal/deadline"},
 	"internal/layers":   {},
 	"internal/interop":  {},
 	"internal/netlab":   {},

@@ -12,4 +12,5 @@
 //
 // [TestConn] tells whether a pair of conns does all that design and net.Conn
 // ask: half-close, deadlines, close from both sides, large writes, concurrent use.
+// [TestDatagrams] does so for flows of datagrams, which hosts send each other too.
 package testnet

@@ -19,6 +19,7 @@ type Network struct {
 	mu        sync.Mutex
 	delays    map[[2]string]time.Duration
 	listeners map[string]*listener // by host:port
+	sockets   map[Addr]*Socket     // by host:port, of datagrams
 	holes     map[string]bool
 	dials     []Dial
 	nextPort  int
@@ -71,9 +72,14 @@ type Host struct {
 var _ chain.Dialer = (*Host)(nil)
 
 // DialContext connects to addr, host:port. It takes one round trip. A port that
-// nobody listens on refuses, after the same time.
+// nobody listens on refuses, after the same time. Of network "udp" it returns a
+// [Socket] at once.
 func (h *Host) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
-	if network != "tcp" {
+	switch network {
+	case "tcp":
+	case "udp":
+		return h.dialUDP(ctx, addr)
+	default:
 		return nil, opError("dial", addr, errors.ErrUnsupported)
 	}
 	host, _, err := net.SplitHostPort(addr)

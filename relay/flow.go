@@ -1,0 +1,119 @@
+package relay
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// datagramSize is more than the longest datagram has (65,507 bytes over IPv4), so
+// that none is cut.
+const datagramSize = 64 << 10
+
+// hopeless is how many failures to read in a row, with no datagram sent between
+// them, are no news of datagrams any more.
+const hopeless = 8
+
+var datagrams = sync.Pool{New: func() any { return new([datagramSize]byte) }}
+
+// CopyDatagrams carries datagrams between client and target, of which each Read
+// and Write is one, until none moved in either direction for idle, which must be
+// positive; then it closes both. That is the orderly end of a flow, as is io.EOF
+// from either: datagrams have no other, and no half-close.
+//
+// What can't be delivered (too long, a full queue, "connection refused" by ICMP) is
+// lost, as in any network, and ends nothing. A read that fails is the news of such a
+// datagram too, unless it fails again and again with nothing sent in between.
+//
+// up counts the bytes from client to target, down those back.
+func CopyDatagrams(client, target net.Conn, idle time.Duration) (up, down int64, err error) {
+	p := &datagramPair{pair: pair{idle: idle, began: time.Now()}}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		up = p.carry(target, client)
+	}()
+	down = p.carry(client, target)
+	<-done
+	return up, down, p.err
+}
+
+// datagramPair is what the two directions of a flow share.
+type datagramPair struct {
+	pair
+	sent atomic.Int64 // datagrams, in both directions
+}
+
+// carry moves datagrams from src to dst until the flow ends, and then ends it for
+// the other direction.
+func (p *datagramPair) carry(dst, src net.Conn) (total int64) {
+	defer func() {
+		_ = dst.Close()
+		_ = src.Close()
+	}()
+	buf := datagrams.Get().(*[datagramSize]byte)
+	defer datagrams.Put(buf)
+	p.extend(dst, src)
+	failures, sent := 0, int64(0)
+	for {
+		n, err := src.Read(buf[:])
+		switch {
+		case err == nil:
+			_, err = dst.Write(buf[:n])
+			if err == nil {
+				total += int64(n)
+				p.sent.Add(1)
+				p.touch()
+			} else if isTimeout(err) {
+				p.note(ErrIdle) // the way onwards has been stuck all the time
+				return total
+			}
+		case isTimeout(err):
+			if !time.Now().Before(p.idleAt()) {
+				p.note(nil)
+				return total
+			}
+			p.extend(dst, src)
+		case err == io.EOF:
+			p.note(nil)
+			return total
+		case errors.Is(err, net.ErrClosed):
+			p.note(err)
+			return total
+		default:
+			if now := p.sent.Load(); now != sent {
+				failures, sent = 0, now
+			}
+			if failures++; failures > hopeless {
+				p.note(err)
+				return total
+			}
+		}
+	}
+}
+
+// extend sets the deadlines of one direction as they are now due. They are looked
+// at when they pass, not moved with each datagram.
+func (p *datagramPair) extend(dst, src net.Conn) {
+	deadline := p.idleAt()
+	_ = src.SetReadDeadline(deadline)
+	_ = dst.SetWriteDeadline(deadline.Add(p.idle))
+}
+
+// copyEnds carries what the network is made of, bytes or datagrams.
+func (r *Relay) copyEnds(network string, client, target net.Conn) (up, down int64, err error) {
+	if network == "udp" {
+		return CopyDatagrams(client, target, r.flowIdleLimit())
+	}
+	return Copy(client, target, r.idleLimit())
+}
+
+func (r *Relay) flowIdleLimit() time.Duration {
+	if r.FlowIdleLimit > 0 {
+		return r.FlowIdleLimit
+	}
+	return time.Minute
+}
