@@ -98,7 +98,7 @@ type reach struct {
 }
 
 func (r *reach) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
-	conn, err := r.next.DialContext(ctx, network, addr)
+	conn, err := r.next.DialContext(withoutFirstData(ctx), network, addr)
 	if err != nil {
 		return nil, r.to.reached(err)
 	}

@@ -120,7 +120,7 @@ func (s *spares) DialContext(ctx context.Context, network, addr string) (net.Con
 			continue
 		}
 		conn, err := s.DialOver(ctx, one, network, addr)
-		if err == nil || ctx.Err() != nil || Errno(err) != syscall.ECONNRESET {
+		if err == nil || ctx.Err() != nil || Errno(err) != syscall.ECONNRESET || FirstDataOf(ctx).Spent() {
 			return conn, err
 		}
 		// It had died unseen.
@@ -141,7 +141,7 @@ func (s *spares) demand(ctx context.Context, key string) {
 		s.pools[key] = p
 	}
 	now := time.Now()
-	p.ctx = context.WithoutCancel(ctx)
+	p.ctx = withoutFirstData(context.WithoutCancel(ctx))
 	p.asked = append(p.asked, now)
 	p.asked = p.asked[max(0, len(p.asked)-s.o.Max):]
 	// As many are wanted as dials come while one spare is made.

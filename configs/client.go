@@ -28,6 +28,9 @@ type Listener struct {
 	Address string `toml:"address,required"` // host:port; port 0 takes any that is free
 	Open    bool   `toml:"open"`             // serve beyond loopback without Users; default false
 	Users   []User `toml:"user"`             // none: no credentials are asked for
+
+	// EarlyReply tells clients yes before the tunnel is open; default false.
+	EarlyReply bool `toml:"early_reply"`
 }
 
 // User is one who may use a listener or the egress.

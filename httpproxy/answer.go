@@ -104,6 +104,12 @@ type tunnel struct {
 
 func (t *tunnel) Request() relay.Request { return t.req }
 
+// Ahead returns what the client said behind the request, without an answer.
+func (t *tunnel) Ahead() []byte {
+	b, _ := buffered(t.c.br)
+	return b
+}
+
 func (t *tunnel) Accept() (net.Conn, error) {
 	c := t.c
 	c.gone = true

@@ -78,7 +78,7 @@ func (h *tlsHop) DialContext(ctx context.Context, network, addr string) (net.Con
 		if !errors.As(err, &stale) {
 			return conn, err
 		}
-		if try == attempts {
+		if try == attempts || chain.FirstDataOf(ctx).Spent() {
 			return nil, chain.Fail(chain.PhaseConnect, stale.error)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/byway-proxy/byway/internal/deadline"
@@ -15,7 +16,8 @@ import (
 // but holds memory only while bytes are on their way.
 type outbound struct {
 	by      deadline.Deadline
-	writing sync.Mutex // held while writing: each Write stays whole
+	writing sync.Mutex  // held while writing: each Write stays whole
+	begun   atomic.Bool // the transport has read something
 
 	mu       sync.Mutex
 	ring     *[bigChunk]byte // nil while empty
@@ -106,6 +108,9 @@ func (o *outbound) Read(p []byte) (n int, err error) {
 		}
 		if o.held == 0 {
 			o.release()
+		}
+		if n > 0 {
+			o.begun.Store(true)
 		}
 		ended, broken := o.ended && o.held == 0, o.broken
 		o.mu.Unlock()

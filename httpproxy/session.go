@@ -72,27 +72,39 @@ type staleError struct{ error }
 
 func (e staleError) Unwrap() error { return e.error }
 
-// open opens a tunnel to target on a reserved slot of s.
+// open opens a tunnel to target on a reserved slot of s. First data goes along
+// behind the head (RFC 9113 has no rule like that of RFC 9931).
 func (s *session) open(ctx context.Context, target string, o *HopOptions) (net.Conn, error) {
+	c := &clientStream{out: newOutbound(), local: s.conn.LocalAddr(), remote: s.conn.RemoteAddr()}
+	err := chain.FirstDataOf(ctx).Along(c, func() (acted bool, err error) {
+		refused, err := s.ask(ctx, c, target, o)
+		return !refused && c.out.begun.Load(), err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// ask sends the request for c, and reads the answer. refused goes with an error: the
+// proxy has said that it opened nothing.
+func (s *session) ask(ctx context.Context, c *clientStream, target string, o *HopOptions) (refused bool, err error) {
 	// The stream outlives the dial: ctx ends it until the answer is here.
 	sctx, cancel := context.WithCancelCause(context.Background())
+	c.cancel = cancel
 	stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
 	limit := time.AfterFunc(o.ReplyLimit, func() { cancel(context.DeadlineExceeded) })
-	c := &clientStream{
-		out: newOutbound(), cancel: cancel,
-		local: s.conn.LocalAddr(), remote: s.conn.RemoteAddr(),
-	}
 	resp, err := s.cc.RoundTrip(s.request(sctx, c, target, o.authorization()))
 	intime := limit.Stop()
 	if live := stop(); err == nil && live && intime {
 		if err = replyOf(resp).err(o.authorization() != ""); err == nil {
 			c.body = resp.Body
 			c.in = newInbound(sourceOf(resp))
-			return c, nil
+			return false, nil
 		}
 		cancel(err)
 		_ = resp.Body.Close()
-		return nil, err
+		return true, err
 	}
 	cause := context.Cause(sctx)
 	cancel(net.ErrClosed)
@@ -100,9 +112,10 @@ func (s *session) open(ctx context.Context, target string, o *HopOptions) (net.C
 		_ = resp.Body.Close()
 	}
 	if cause != nil {
-		return nil, chain.Fail(chain.PhaseConnect, cause)
+		return false, chain.Fail(chain.PhaseConnect, cause)
 	}
-	return nil, s.failure(err)
+	var e h2Error
+	return errors.As(err, &e) && e.Code == codeRefusedStream, s.failure(err)
 }
 
 func sourceOf(resp *http.Response) source {

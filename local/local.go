@@ -88,7 +88,7 @@ func (s *Server) listen(ctx context.Context, i int) (*listener, error) {
 		return nil, s.config.Errorf(fmt.Sprintf("listen[%d].address", i), "cannot be listened on: %w", err)
 	}
 	limit := s.config.Timeouts.Handshake
-	request := relay.Request{Listener: l.Addr().String()}
+	request := relay.Request{Listener: l.Addr().String(), EarlyReply: c.EarlyReply}
 	out := &listener{
 		Listener: l,
 		limit:    limit,

@@ -18,7 +18,7 @@ type tunnel struct {
 	began    time.Time
 	cancel   atomic.Pointer[context.CancelFunc] // ends the dial
 
-	up, down int64 // bytes; set when the copy has ended
+	up, down int64 // bytes; set when the copy has ended, but for those that went along with the request
 	err      error
 
 	// guarded by the register

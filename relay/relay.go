@@ -17,6 +17,12 @@ type Request struct {
 	User     string   // the authenticated user, or ""
 	Client   net.Addr // the client's address; may be nil
 	Listener string   // the address of the listener it came to
+
+	// EarlyReply has the client told yes before the dial, so that what it says
+	// first travels along with the request (chain.FirstData). What the dial comes to is
+	// lost to it: if it fails, the client's end is aborted. What the Router blocks is
+	// refused in the protocol's words all the same. It means nothing for "udp".
+	EarlyReply bool
 }
 
 // identity tells tunnels apart by listener, user and client: nothing that is kept
@@ -125,24 +131,20 @@ func (r *Relay) Serve(ctx context.Context, p Pending) error {
 	if err != nil {
 		return errors.Join(err, p.Reject(err))
 	}
-	t, conn, err := r.open(ctx, q, d)
-	if err != nil {
-		return errors.Join(err, p.Reject(err))
+	meet := r.dialFirst
+	if q.EarlyReply && q.Network == "tcp" {
+		meet = r.acceptFirst
 	}
-	defer t.close()
-	client, err := p.Accept()
+	t, client, conn, err := meet(ctx, p, q, d)
 	if err != nil {
-		_ = conn.Close()
-		t.err = err
 		return err
 	}
-	if !r.live.attach(t, client) {
-		return ErrClosed
-	}
+	defer t.close()
 	stop := context.AfterFunc(ctx, t.kill)
 	defer stop()
-	t.up, t.down, t.err = r.copyEnds(q.Network, client, conn)
-	return t.err
+	up, down, err := r.copyEnds(q.Network, client, conn)
+	t.up, t.down, t.err = t.up+up, down, err
+	return err
 }
 
 // Route asks the Router where q goes. The error is [ErrBlocked], which the Trace
@@ -164,37 +166,66 @@ func (r *Relay) Route(ctx context.Context, q Request) (Decision, error) {
 // Dial opens a connection to the target of q as [Relay.Route] decided. It counts
 // as a live tunnel until it is closed.
 func (r *Relay) Dial(ctx context.Context, q Request, d Decision) (net.Conn, error) {
-	t, conn, err := r.open(ctx, q, d)
+	t, conn, err := r.open(ctx, q, d, nil)
 	if err != nil {
 		return nil, err
 	}
 	return &dialed{Conn: conn, t: t}, nil
 }
 
-// open dials and registers the tunnel. On success the tunnel owns conn.
-func (r *Relay) open(ctx context.Context, q Request, d Decision) (*tunnel, net.Conn, error) {
+// open registers the tunnel and dials. On success the tunnel owns conn.
+func (r *Relay) open(ctx context.Context, q Request, d Decision, first *chain.FirstData) (*tunnel, net.Conn, error) {
+	t, err := r.begin(q, d)
+	if err != nil {
+		return nil, nil, err
+	}
+	conn, _, err := t.dial(ctx, first)
+	return t, conn, err
+}
+
+// begin registers a tunnel.
+func (r *Relay) begin(q Request, d Decision) (*tunnel, error) {
 	if d.Dialer == nil {
-		return nil, nil, ErrBlocked
+		return nil, ErrBlocked
 	}
 	t := &tunnel{relay: r, request: q, decision: d, began: time.Now()}
 	if !r.live.add(t) {
 		r.Trace.failed(q, d, ErrClosed)
-		return nil, nil, ErrClosed
+		return nil, ErrClosed
 	}
+	return t, nil
+}
+
+// dial opens the way to the target. On success the tunnel owns conn, on failure
+// it has left the register. rest is what of first, which may be nil, is still to
+// be sent.
+func (t *tunnel) dial(ctx context.Context, first *chain.FirstData) (conn net.Conn, rest []byte, err error) {
+	r, q := t.relay, &t.request
 	ctx, cancel := context.WithTimeout(chain.WithIdentity(ctx, q.identity()), r.dialLimit())
 	defer cancel()
 	t.cancel.Store(&cancel)
-	conn, err := d.Dialer.DialContext(ctx, q.Network, q.Addr)
+	if first != nil {
+		ctx = chain.WithFirstData(ctx, first)
+	}
+	conn, err = t.decision.Dialer.DialContext(ctx, q.Network, q.Addr)
+	if err == nil && first != nil {
+		rest, err = t.settle(first, conn)
+	}
 	if err == nil && !r.live.attach(t, conn) {
-		conn, err = nil, ErrClosed
+		err = ErrClosed
 	}
 	if err != nil {
-		r.live.remove(t)
-		r.Trace.failed(q, d, err)
+		t.fail(err)
 		return nil, nil, err
 	}
-	r.Trace.opened(q, d, time.Since(t.began))
-	return t, conn, nil
+	r.Trace.opened(*q, t.decision, time.Since(t.began))
+	return conn, rest, nil
+}
+
+// fail ends a tunnel that was not opened.
+func (t *tunnel) fail(err error) {
+	t.relay.live.remove(t)
+	t.relay.Trace.failed(t.request, t.decision, err)
 }
 
 // Shutdown refuses new requests and waits for the live tunnels to end. When ctx

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/byway-proxy/byway/chain"
@@ -21,6 +22,11 @@ type dialer5 struct {
 	user, password string
 	pipeline       Pipeline
 	learnt         *learning
+
+	mu      sync.Mutex      // orders finding's beginnings before closed
+	closed  context.Context // done when closed
+	close   context.CancelFunc
+	finding sync.WaitGroup
 }
 
 func (d *dialer5) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -29,13 +35,14 @@ func (d *dialer5) DialContext(ctx context.Context, network, addr string) (net.Co
 		return nil, err
 	}
 	var a attempt
+	first := d.firstData(ctx)
 	switch d.pipeline {
 	case On:
-		a = d.try(ctx, t, pipelined, nil)
+		a = d.try(ctx, t, pipelined, first, nil)
 	case Off:
-		a = d.try(ctx, t, serial, nil)
+		a = d.try(ctx, t, serial, first, nil)
 	default:
-		a = d.auto(ctx, t)
+		a = d.auto(ctx, t, first)
 	}
 	return a.conn, a.err
 }
@@ -54,14 +61,13 @@ type attempt struct {
 	conn    net.Conn // nil, or err is nil
 	err     error
 	reached bool      // the hop was dialled, err is about the handshake
+	spent   bool      // first data went along, and may have been passed on
 	due     time.Time // when the hop had had the time for a reply that it did not give
 }
 
 // definite reports whether the hop gave an answer by which the handshake ends.
 func (a *attempt) definite() bool {
-	var code ReplyCode
-	return a.conn != nil || a.reached &&
-		(errors.As(a.err, &code) || errors.Is(a.err, errRejected) || errors.Is(a.err, errMethod))
+	return a.conn != nil || a.reached && isRefusal(a.err)
 }
 
 // carried reports whether the request was understood, so far as one can tell.
@@ -73,7 +79,7 @@ func (a *attempt) carried() bool {
 // try dials the hop and does the handshake in manner m. It tells due, which may
 // be nil, how long the next reply may take before it is overdue, each time that
 // it begins to wait for one.
-func (d *dialer5) try(ctx context.Context, t target, m manner, due func(time.Duration)) attempt {
+func (d *dialer5) try(ctx context.Context, t target, m manner, first *chain.FirstData, due func(time.Duration)) attempt {
 	a := attempt{manner: m}
 	began := time.Now()
 	conn, err := d.reach(ctx)
@@ -92,8 +98,9 @@ func (d *dialer5) try(ctx context.Context, t target, m manner, due func(time.Dur
 	// What it took to reach the hop was a round trip at least.
 	a.conn, a.err = d.shake(ctx, conn, chain.PhaseAuth, func(x *exchange) error {
 		await(time.Since(began))
-		return d.speak(x, t, m, await)
+		return d.speak(x, t, m, first, await)
 	})
+	a.spent = first.Spent()
 	return a
 }
 
@@ -116,9 +123,10 @@ func (d *dialer5) DialOver(ctx context.Context, conn net.Conn, network, addr str
 		_ = conn.Close()
 		return nil, err
 	}
+	first := d.firstData(ctx)
 	return d.shake(ctx, conn, chain.PhaseConnect, func(x *exchange) error {
 		x.out = t.append(append(x.out, version5, commandConnect, 0))
-		return readReply(x)
+		return along(x, first, func() error { return readReply(x) })
 	})
 }
 
@@ -130,19 +138,24 @@ func (d *dialer5) method() byte {
 }
 
 // speak is the client's part of RFC 1928.
-func (d *dialer5) speak(x *exchange, t target, m manner, await func(time.Duration)) error {
+func (d *dialer5) speak(x *exchange, t target, m manner, first *chain.FirstData, await func(time.Duration)) error {
 	x.out = append(x.out, version5, 1, d.method())
 	if m == pipelined {
 		x.out = t.append(append(d.appendAuth(x.out), version5, commandConnect, 0))
+		return along(x, first, func() error {
+			if err := d.authenticate(x, m, await); err != nil {
+				return err
+			}
+			x.phase = chain.PhaseConnect
+			return readReply(x)
+		})
 	}
 	if err := d.authenticate(x, m, await); err != nil {
 		return err
 	}
 	x.phase = chain.PhaseConnect
-	if m == serial {
-		x.out = t.append(append(x.out, version5, commandConnect, 0))
-	}
-	return readReply(x)
+	x.out = t.append(append(x.out, version5, commandConnect, 0))
+	return along(x, first, func() error { return readReply(x) })
 }
 
 // authenticate reads the answers up to the end of the authentication.
@@ -191,6 +204,7 @@ func (d *dialer5) appendAuth(b []byte) []byte {
 // A failure needs no more than the code: some servers send nothing after it.
 func readReply(x *exchange) error {
 	head, err := x.ask(2)
+	x.answered = err == nil || x.w > x.r
 	switch {
 	case err != nil:
 		return err

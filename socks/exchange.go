@@ -28,10 +28,14 @@ type exchange struct {
 	ahead []byte // read from conn by others, before in
 	err   error  // of reading or writing conn, kept
 	out   []byte
-	said  bool        // something was written to conn
-	phase chain.Phase // client side: of a failure from now on
-	r, w  int         // unread: in[r:w]
-	in    [bufferSize]byte
+	said  bool // something was written to conn
+	r, w  int  // unread: in[r:w]
+
+	// Of the client's side:
+	phase    chain.Phase // of a failure from now on
+	answered bool        // something of the reply to the request has come
+
+	in [bufferSize]byte
 }
 
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}

@@ -34,7 +34,7 @@ type HopOptions struct {
 // sent to it as they are, as what others call socks5h.
 //
 // Its dialer returns the conn that reached the hop, with bytes of the target
-// that came along with the reply before it ([chain.Unread]). Failures are of
+// that came along with the reply before it ([chain.Unread]); it is an io.Closer. Failures are of
 // [chain.PhaseDial] where DialLimit passed, [chain.PhaseAuth] up to the end of
 // the authentication, and [chain.PhaseConnect] from there on; the latter wrap a
 // [ReplyCode] if the hop gave one.
@@ -53,7 +53,9 @@ func Hop5(addr string, o HopOptions) chain.Hop {
 		case o.Pipeline < Auto || o.Pipeline > Off:
 			return nil, fmt.Errorf("socks: no such Pipeline: %d", o.Pipeline)
 		}
-		return &dialer5{dialer: d, user: o.User, password: o.Password, pipeline: o.Pipeline, learnt: learnt}, nil
+		d5 := &dialer5{dialer: d, user: o.User, password: o.Password, pipeline: o.Pipeline, learnt: learnt}
+		d5.closed, d5.close = context.WithCancel(context.Background())
+		return d5, nil
 	}}
 }
 

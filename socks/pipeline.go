@@ -11,7 +11,7 @@ import (
 
 // Pipeline tells whether a SOCKS5 hop is sent greeting, authentication and
 // request in one write, and so takes one round trip instead of two, or of three
-// with a password.
+// with a password; and whether first data ([chain.FirstData]) may follow at once.
 type Pipeline int
 
 const (
@@ -31,9 +31,13 @@ const (
 	//
 	// A refusal is an answer: it is never tried again. But as some servers would
 	// refuse what they misread, it does not prove that pipelining works.
+	//
+	// First data is sent along once the hop is known to pass it on: with the first
+	// dial that has some, it is asked in the background for a tunnel to its own
+	// address, with a greeting behind the request. It is asked again after an hour.
 	Auto Pipeline = iota
 
-	// On means always, without a second try.
+	// On means always, without a second try or a question.
 	On
 
 	// Off means never.
@@ -53,6 +57,8 @@ type learning struct {
 	trial bool          // one is under way
 	after time.Time     // no trial before that
 	pause time.Duration // the last one after works turned out to be wrong
+
+	passing passing
 }
 
 type mode int
@@ -110,18 +116,18 @@ func (l *learning) failed() {
 }
 
 // auto dials as learnt.
-func (d *dialer5) auto(ctx context.Context, t target) attempt {
+func (d *dialer5) auto(ctx context.Context, t target, first *chain.FirstData) attempt {
 	switch d.learnt.mode() {
 	case modeTrial:
 		a := d.trial(ctx, t)
 		d.learnt.settle(a)
 		return a
 	case modeSerial:
-		return d.try(ctx, t, serial, nil)
+		return d.try(ctx, t, serial, first, nil)
 	}
-	a := d.try(ctx, t, pipelined, nil)
+	a := d.try(ctx, t, pipelined, first, nil)
 	switch {
-	case a.definite() || !a.reached:
+	case a.definite() || !a.reached || a.spent:
 		return a
 	case ended(ctx) || chain.Errno(a.err) == syscall.ETIMEDOUT:
 		if time.Now().After(a.due) {
@@ -129,7 +135,7 @@ func (d *dialer5) auto(ctx context.Context, t target) attempt {
 		}
 		return a
 	}
-	a = d.try(ctx, t, serial, nil)
+	a = d.try(ctx, t, serial, first, nil)
 	if a.carried() {
 		d.learnt.failed()
 	}
@@ -152,7 +158,7 @@ func (d *dialer5) trial(ctx context.Context, t target) attempt {
 	start := func(m manner, due func(time.Duration)) {
 		running++
 		go func() {
-			a := d.try(ctx, t, m, due)
+			a := d.try(ctx, t, m, nil, due) // first data can go by one conn alone
 			select {
 			case results <- a:
 			case <-over:

@@ -90,7 +90,8 @@ func (s *Server) Handshake(ctx context.Context, conn net.Conn) (relay.Pending, e
 	})
 	switch {
 	case err == nil:
-		p.conn = chain.Unread(raw, x.rest())
+		p.ahead = x.rest()
+		p.conn = chain.Unread(raw, p.ahead)
 		return p, nil
 	case x.said && x.err == nil:
 		hangUp(ctx, raw, time.Until(ends))
@@ -122,12 +123,16 @@ func (s *Server) read(x *exchange, p *pending) error {
 // pending is a request that was read and waits for its answer.
 type pending struct {
 	conn    net.Conn
+	ahead   []byte // what conn yields first
 	request relay.Request
 	version byte
 	limit   time.Duration
 }
 
 func (p *pending) Request() relay.Request { return p.request }
+
+// Ahead returns what the client said behind the request, without an answer.
+func (p *pending) Ahead() []byte { return p.ahead }
 
 // Accept answers with success and returns the client's conn.
 func (p *pending) Accept() (net.Conn, error) {

@@ -1,0 +1,154 @@
+package socks
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/byway-proxy/byway/chain"
+)
+
+// passing is what is known about whether a hop passes on what comes behind a
+// request. Its zero value is that of a hop not met yet.
+//
+// Some servers lose it: they read the request into a buffer, and relay from the conn.
+// Then the target waits for what it never gets, which looks like a slow target. So
+// it is not found out with a client's data, but with three bytes of ours: the hop is
+// asked for a tunnel to its own address, with a greeting behind the request. If that is
+// answered, it was passed on.
+type passing struct {
+	mu     sync.Mutex
+	works  bool
+	asking bool
+	after  time.Time // it is not asked again before that
+}
+
+// ask reports whether the hop is known to pass on, and whether the caller is to
+// find out anew, and then calls settle.
+func (p *passing) ask() (works, find bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	find = !p.asking && !time.Now().Before(p.after)
+	p.asking = p.asking || find
+	return p.works, find
+}
+
+func (p *passing) settle(works bool, pause time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.works, p.asking, p.after = works, false, time.Now().Add(pause)
+}
+
+// firstData returns what may go along with a request of ctx, or nil.
+func (d *dialer5) firstData(ctx context.Context) *chain.FirstData {
+	first := chain.FirstDataOf(ctx)
+	switch {
+	case first == nil || d.pipeline == Off:
+		return nil
+	case d.pipeline == On:
+		return first
+	}
+	works, find := d.learnt.passing.ask()
+	if find {
+		d.find(ctx)
+	}
+	if works {
+		return first
+	}
+	return nil
+}
+
+// find finds out, in the background, whether the hop passes on. It goes the way of
+// the tunnels of ctx's identity.
+func (d *dialer5) find(ctx context.Context) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed.Err() != nil {
+		d.learnt.passing.settle(false, 0)
+		return
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(d.closed, cancel)
+	d.finding.Go(func() {
+		defer cancel()
+		defer stop()
+		err := d.greetSelf(ctx)
+		switch {
+		case err == nil:
+			d.learnt.passing.settle(true, longPause)
+		case ctx.Err() != nil:
+			d.learnt.passing.settle(false, 0)
+		case errors.Is(err, errNotReached):
+			d.learnt.passing.settle(false, firstPause)
+		default:
+			d.learnt.passing.settle(false, longPause)
+		}
+	})
+}
+
+var (
+	errNotReached = errors.New("the hop was not reached")
+	errNoSelf     = errors.New("the hop has no address of its own")
+)
+
+// greetSelf reports whether the hop passed a greeting on to itself, sent along with
+// the request. One byte is sent in the request's segment and two behind it.
+func (d *dialer5) greetSelf(ctx context.Context) error {
+	self, err := parseTarget(d.addr)
+	if err != nil || strings.HasSuffix(self.name, ".invalid") { // RFC 6761 §6.4
+		return errNoSelf
+	}
+	conn, err := d.Prepare(ctx)
+	if err != nil {
+		return errors.Join(errNotReached, err)
+	}
+	conn, err = d.shake(ctx, conn, chain.PhaseConnect, func(x *exchange) error {
+		x.out = append(self.append(append(x.out, version5, commandConnect, 0)), version5)
+		if err := x.flush(); err != nil {
+			return err
+		}
+		x.out = append(x.out, 1, d.method())
+		if err := readReply(x); err != nil {
+			return err
+		}
+		choice, err := x.next(2)
+		if err == nil && choice[0] != version5 {
+			err = errGarbage
+		}
+		return err
+	})
+	if err == nil {
+		_ = conn.Close()
+	}
+	return err
+}
+
+// Close ends what is being found out.
+func (d *dialer5) Close() error {
+	d.mu.Lock()
+	d.close()
+	d.mu.Unlock()
+	d.finding.Wait()
+	return nil
+}
+
+// along sends what x holds, and awaits the answer to it. Behind a request first
+// data may go along.
+func along(x *exchange, first *chain.FirstData, await func() error) error {
+	if err := x.flush(); err != nil {
+		return err
+	}
+	return first.Along(x.conn, func() (acted bool, err error) {
+		err = await()
+		return !(isRefusal(err) || errors.Is(err, io.ErrUnexpectedEOF) && !x.answered), err
+	})
+}
+
+// isRefusal reports whether the hop gave an answer by which the handshake ends.
+func isRefusal(err error) bool {
+	var code ReplyCode
+	return errors.As(err, &code) || errors.Is(err, errRejected) || errors.Is(err, errMethod)
+}
