@@ -25,7 +25,8 @@ const (
 	Race                       // in order, but the next starts after the p95 of the one before
 )
 
-// By is what a sticky group goes by: a field of [Identity].
+// By is what a sticky group goes by: a field of [Identity], and its Key always, as
+// two identities have no pick in common.
 type By int
 
 // The fields. Without a Target in the identity, it is the address dialled.

@@ -73,6 +73,17 @@ func (l *Lease) hold(n *atomic.Int64) {
 	l.held = append(l.held, n)
 }
 
+// adopt takes over the counts of other, which is released by that.
+func (l *Lease) adopt(other *Lease) {
+	other.mu.Lock()
+	held := other.held
+	other.over, other.held = true, nil
+	other.mu.Unlock()
+	for _, n := range held {
+		l.hold(n)
+	}
+}
+
 // WithLease returns a ctx whose dials are for the tunnel that holds l.
 func WithLease(ctx context.Context, l *Lease) context.Context {
 	return &tunnelContext{Context: ctx, id: IdentityOf(ctx), lease: l}

@@ -202,6 +202,9 @@ func (g *group) leastUsed(c *choice) int {
 // that a member which comes or goes moves its share and nothing else.
 func (g *group) rendezvous(c *choice) int {
 	key := hashOf(c.key(g.By))
+	if g.By != ByKey {
+		key = mix(key ^ hashOf(c.id.Key)) // what one identity got says nothing of another's
+	}
 	best := -1
 	var highest float64
 	for i, m := range g.members {

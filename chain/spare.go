@@ -105,7 +105,13 @@ type sparePool struct {
 
 type spare struct {
 	conn  net.Conn
+	lease *Lease // what groups before the hop count it by, until a tunnel takes it
 	timer *time.Timer
+}
+
+func (s *spare) close() {
+	_ = s.conn.Close()
+	s.lease.Release()
 }
 
 func (s *spares) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -115,13 +121,18 @@ func (s *spares) DialContext(ctx context.Context, network, addr string) (net.Con
 	key := IdentityOf(ctx).Key
 	s.demand(ctx, key)
 	for one := s.take(key); one != nil; one = s.take(key) {
-		if !Quiet(one) {
-			_ = one.Close()
+		if !Quiet(one.conn) {
+			one.close()
 			continue
 		}
-		conn, err := s.DialOver(ctx, one, network, addr)
-		if err == nil || ctx.Err() != nil || Errno(err) != syscall.ECONNRESET || FirstDataOf(ctx).Spent() {
-			return conn, err
+		conn, err := s.DialOver(ctx, one.conn, network, addr)
+		if err == nil {
+			LeaseOf(ctx).adopt(one.lease)
+			return conn, nil
+		}
+		one.lease.Release()
+		if ctx.Err() != nil || Errno(err) != syscall.ECONNRESET || FirstDataOf(ctx).Spent() {
+			return nil, err
 		}
 		// It had died unseen.
 	}
@@ -185,19 +196,21 @@ func (s *spares) make(ctx context.Context, key string, p *sparePool) {
 	stop := context.AfterFunc(s.ctx, cancel)
 	defer stop()
 	began := time.Now()
-	conn, err := s.Prepare(ctx)
+	one := &spare{lease: new(Lease)} // and not that of the tunnel whose ctx it is
+	conn, err := s.Prepare(WithLease(ctx, one.lease))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p.making--
 	if err != nil {
+		one.lease.Release()
 		return // the next dial finds out, and tells
 	}
+	one.conn = conn
 	if s.ctx.Err() != nil {
-		_ = conn.Close()
+		one.close()
 		return
 	}
 	p.took = time.Since(began)
-	one := &spare{conn: conn}
 	one.timer = time.AfterFunc(s.o.Life, func() { s.expire(key, p, one) })
 	p.ready = append(p.ready, one)
 }
@@ -209,7 +222,7 @@ func (s *spares) expire(key string, p *sparePool, one *spare) {
 	for i := range p.ready {
 		if p.ready[i] == one {
 			p.ready = append(p.ready[:i:i], p.ready[i+1:]...)
-			_ = one.conn.Close()
+			one.close()
 			p.want--
 			break
 		}
@@ -222,8 +235,8 @@ func (s *spares) expire(key string, p *sparePool, one *spare) {
 	}
 }
 
-// take returns the newest spare's conn, or nil.
-func (s *spares) take(key string) net.Conn {
+// take returns the newest spare, or nil.
+func (s *spares) take(key string) *spare {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.pools[key]
@@ -233,7 +246,7 @@ func (s *spares) take(key string) net.Conn {
 	one := p.ready[len(p.ready)-1]
 	p.ready = p.ready[:len(p.ready)-1]
 	one.timer.Stop()
-	return one.conn
+	return one
 }
 
 // Close ends the spares, and what the hop keeps.
@@ -246,7 +259,7 @@ func (s *spares) Close() error {
 	for _, p := range s.pools {
 		for _, one := range p.ready {
 			one.timer.Stop()
-			_ = one.conn.Close()
+			one.close()
 		}
 		p.ready = nil
 	}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/byway-proxy/byway/chain"
 	"github.com/byway-proxy/byway/relay"
 )
 
@@ -25,19 +26,14 @@ const (
 // part has its own: a target must not learn that two clients are behind one proxy,
 // and a conn opened by one route must not carry what is routed otherwise.
 type identity struct {
-	user, ip  string
-	via, rule string
-	dialer    any // nil where it can't be compared
+	chain.Identity // but for the Target
+	via, rule      string
+	dialer         any // nil where it can't be compared
 }
 
-func identityOf(q relay.Request, d relay.Decision) identity {
-	id := identity{user: q.User, via: d.Via, rule: d.Rule}
-	if q.Client != nil {
-		id.ip = q.Client.String()
-		if host, _, err := net.SplitHostPort(id.ip); err == nil {
-			id.ip = host
-		}
-	}
+func identityOf(r *relay.Relay, q relay.Request, d relay.Decision) identity {
+	id := identity{Identity: r.Identity(&q), via: d.Via, rule: d.Rule}
+	id.Target = ""
 	if reflect.ValueOf(d.Dialer).Comparable() {
 		id.dialer = d.Dialer
 	}
@@ -65,7 +61,7 @@ type requestKey struct{} // of a routed
 
 // of returns the transport for requests such as q, routed as d. It dials by relay.
 func (t *targets) of(r *relay.Relay, q relay.Request, d relay.Decision) *http.Transport {
-	id := identityOf(q, d)
+	id := identityOf(r, q, d)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	one := t.pool[id]

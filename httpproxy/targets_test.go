@@ -64,6 +64,39 @@ func TestPools(t *testing.T) {
 	}
 }
 
+// TestPoolsAreEachIdentitys: a conn to a target is not for those who call themselves
+// otherwise, nor for who has a new identity.
+func TestPoolsAreEachIdentitys(t *testing.T) {
+	p := newProxied(t, &Server{})
+	p.onTarget(t, func(http.ResponseWriter, *http.Request) {})
+	for i, step := range []struct {
+		auth  string
+		fresh bool
+		dials int
+	}{
+		{"", false, 1},
+		{"", false, 1},
+		{basic("one", "x"), false, 2},
+		{basic("two", "x"), false, 3},
+		{basic("two", "y"), false, 4},
+		{basic("one", "x"), false, 4},
+		{"", true, 5},
+		{basic("one", "x"), false, 6},
+		{"", false, 6},
+	} {
+		if step.fresh {
+			p.s.Relay.NewIdentity()
+		}
+		got, err := p.exchangeRaw(t, "GET http://a.example/ HTTP/1.1\r\nHost: a\r\n"+step.auth+"\r\n")
+		if err != nil || !strings.HasPrefix(got, "HTTP/1.1 200 ") {
+			t.Errorf("got %q, %v", got, err)
+		}
+		if n := len(p.dialled()); n != step.dials {
+			t.Errorf("step %d: %d dials, want %d", i, n, step.dials)
+		}
+	}
+}
+
 func TestPoolsAreBounded(t *testing.T) {
 	var s Server
 	s.Relay = &relay.Relay{}

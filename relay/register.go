@@ -17,6 +17,7 @@ type tunnel struct {
 	decision Decision
 	began    time.Time
 	cancel   atomic.Pointer[context.CancelFunc] // ends the dial
+	lease    chain.Lease                        // groups count the tunnel by it
 
 	up, down int64 // bytes; set when the copy has ended, but for those that went along with the request
 	err      error
@@ -28,6 +29,7 @@ type tunnel struct {
 
 // close is called once, when an opened tunnel has ended.
 func (t *tunnel) close() {
+	t.lease.Release()
 	t.relay.live.remove(t)
 	t.relay.Trace.closed(t.request, t.decision, Stats{
 		Up: t.up, Down: t.down, Lasted: time.Since(t.began), Err: t.err,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -23,20 +24,9 @@ type Request struct {
 	// lost to it: if it fails, the client's end is aborted. What the Router blocks is
 	// refused in the protocol's words all the same. It means nothing for "udp".
 	EarlyReply bool
-}
 
-// identity tells tunnels apart by listener, user and client: nothing that is kept
-// between dials is shared by two of them.
-func (r *Request) identity() chain.Identity {
-	id := chain.Identity{User: r.User, Target: r.Addr}
-	if r.Client != nil {
-		id.Client = r.Client.String()
-		if host, _, err := net.SplitHostPort(id.Client); err == nil {
-			id.Client = host
-		}
-	}
-	id.Key = r.Listener + "\x00" + id.Client + "\x00" + r.User
-	return id
+	Isolate Isolation // of whom it is kept apart
+	Label   string    // what a client that nobody asked said of itself (see Label): no proof of anything, it isolates
 }
 
 // A Pending is a request that is parsed and not yet answered. Exactly one of
@@ -102,7 +92,8 @@ type Relay struct {
 	// Trace is told what happens; it may be nil.
 	Trace *Trace
 
-	live register
+	live  register
+	epoch atomic.Pointer[string] // of the identities; nil at first
 }
 
 func (r *Relay) dialLimit() time.Duration {
@@ -201,7 +192,8 @@ func (r *Relay) begin(q Request, d Decision) (*tunnel, error) {
 // be sent.
 func (t *tunnel) dial(ctx context.Context, first *chain.FirstData) (conn net.Conn, rest []byte, err error) {
 	r, q := t.relay, &t.request
-	ctx, cancel := context.WithTimeout(chain.WithIdentity(ctx, q.identity()), r.dialLimit())
+	ctx = chain.WithLease(chain.WithIdentity(ctx, r.Identity(q)), &t.lease)
+	ctx, cancel := context.WithTimeout(ctx, r.dialLimit())
 	defer cancel()
 	t.cancel.Store(&cancel)
 	if first != nil {
@@ -224,6 +216,7 @@ func (t *tunnel) dial(ctx context.Context, first *chain.FirstData) (conn net.Con
 
 // fail ends a tunnel that was not opened.
 func (t *tunnel) fail(err error) {
+	t.lease.Release()
 	t.relay.live.remove(t)
 	t.relay.Trace.failed(t.request, t.decision, err)
 }

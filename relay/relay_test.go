@@ -238,30 +238,3 @@ func TestServeEndsWithItsContext(t *testing.T) {
 		_ = target.Close()
 	})
 }
-
-// TestIdentity: what differs in listener, client or user has another key; the
-// client's port does not matter.
-func TestIdentity(t *testing.T) {
-	keys := make(map[string]bool)
-	r := &relay.Relay{Router: to(chain.DialerFunc(func(ctx context.Context, _, _ string) (net.Conn, error) {
-		keys[chain.IdentityOf(ctx).Key] = true
-		return nil, errors.New("no")
-	}))}
-	for _, listener := range []string{"l1", "l2"} {
-		for _, client := range []string{"192.0.2.1", "192.0.2.2"} {
-			for _, user := range []string{"", "alice"} {
-				for port := range 3 {
-					q := relay.Request{Network: "tcp", Addr: "t:1", User: user, Listener: listener, Client: &net.TCPAddr{IP: net.ParseIP(client), Port: port}}
-					d, err := r.Route(t.Context(), q)
-					if err != nil {
-						t.Fatal(err)
-					}
-					_, _ = r.Dial(t.Context(), q, d)
-				}
-			}
-		}
-	}
-	if len(keys) != 8 {
-		t.Errorf("%d keys: %v", len(keys), keys)
-	}
-}

@@ -32,8 +32,8 @@ func checkServer(t *testing.T, data, cuts []byte, secured bool, want verdict) {
 		}
 		return
 	}
-	if q := p.Request(); q.Addr != want.addr || q.User != want.user {
-		t.Errorf("%q: asks for %q by %q, want %q by %q", data, q.Addr, q.User, want.addr, want.user)
+	if q := p.Request(); q.Addr != want.addr || q.User != want.user || q.Label != want.label {
+		t.Errorf("%q: asks for %q by %q (%q), want %q by %q (%q)", data, q.Addr, q.User, q.Label, want.addr, want.user, want.label)
 	}
 	if host, _, err := net.SplitHostPort(p.Request().Addr); err != nil || host == "" {
 		t.Errorf("%q: host %q, %v", data, host, err)

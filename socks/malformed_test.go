@@ -42,7 +42,7 @@ func TestMalformed(t *testing.T) {
 		{"half a greeting", "\x05", false, "", forever},
 		{"a method short", "\x05\x02\x00", false, "", forever},
 		{"no methods", "\x05\x00", false, "\x05\xff", lingerTime},
-		{"other methods", "\x05\x02\x01\x02", false, "\x05\xff", lingerTime},
+		{"other methods", "\x05\x02\x01\x03", false, "\x05\xff", lingerTime},
 		{"no password offered", hello, true, "\x05\xff", lingerTime},
 		{"no password offered, pipelined", hello + toV4, true, "\x05\xff", lingerTime},
 

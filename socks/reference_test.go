@@ -5,14 +5,17 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"strings"
+
+	"github.com/byway-proxy/byway/relay"
 )
 
 // A verdict is what a reference parser makes of a client's bytes.
 type verdict struct {
-	ok         bool
-	user, addr string
-	said       string // before the reply to a good request
-	rest       string
+	ok          bool
+	user, label string
+	addr        string
+	said        string // before the reply to a good request
+	rest        string
 }
 
 // A cursor takes bytes off; short is set when there are too few.
@@ -41,12 +44,13 @@ func read5Strictly(data []byte, secured bool) (v verdict) {
 	if c.short {
 		return v
 	}
-	if method := map[bool]byte{true: 2}[secured]; bytes.IndexByte(methods, method) < 0 {
+	asks := bytes.IndexByte(methods, 2) >= 0
+	if !asks && (secured || bytes.IndexByte(methods, 0) < 0) {
 		v.said = "\x05\xff"
 		return v
 	}
 	v.said = "\x05\x00"
-	if secured {
+	if asks {
 		v.said = "\x05\x02"
 		version := c.take(1)[0]
 		length := c.take(1)[0]
@@ -62,11 +66,15 @@ func read5Strictly(data []byte, secured bool) (v verdict) {
 		if c.short {
 			return v
 		}
-		if user == "" || password == "" || user != "ann" || password != "secret" {
+		switch {
+		case !secured:
+			v.label = relay.Label(user, password)
+		case user == "" || password == "" || user != "ann" || password != "secret":
 			v.said += "\x01\x01"
 			return v
+		default:
+			v.user = user
 		}
-		v.user = user
 		v.said += "\x01\x00"
 	}
 	head := c.take(4)
@@ -164,8 +172,13 @@ func read4Strictly(data []byte, secured bool) (v verdict) {
 		c.data = after
 		return string(before), found
 	}
-	if _, ok := text(); !ok {
+	userid, ok := text()
+	if !ok {
 		return v
+	}
+	label := ""
+	if userid != "" {
+		label = relay.Label(userid)
 	}
 	host := netip.AddrFrom4([4]byte(head[4:])).String()
 	if bytes.Equal(head[4:7], []byte{0, 0, 0}) && head[7] != 0 {
@@ -180,5 +193,5 @@ func read4Strictly(data []byte, secured bool) (v verdict) {
 		v.said = no4
 		return v
 	}
-	return verdict{ok: true, addr: joined(host, port), rest: string(c.data)}
+	return verdict{ok: true, label: label, addr: joined(host, port), rest: string(c.data)}
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/byway-proxy/byway/chain"
+	"github.com/byway-proxy/byway/relay"
 	"github.com/byway-proxy/byway/internal/testnet"
 )
 
@@ -41,7 +42,7 @@ func TestRefusalsAreFinal(t *testing.T) {
 	}{
 		"wrong password": {Server{Users: users(t, map[string]string{"ann": "secret"})}, HopOptions{User: "ann", Password: "wrong"}, errRejected},
 		"no password":    {Server{Users: users(t, map[string]string{"ann": "secret"})}, HopOptions{}, errMethod},
-		"none wanted":    {Server{}, HopOptions{User: "ann", Password: "secret"}, errMethod},
+		"none wanted":    {Server{Request: relay.Request{Isolate: relay.ByClient}}, HopOptions{User: "ann", Password: "secret"}, errMethod},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

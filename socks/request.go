@@ -15,11 +15,9 @@ import (
 
 // read5 reads greeting, authentication and request of SOCKS5 into q.
 func (s *Server) read5(x *exchange, q *relay.Request) error {
-	user, err := s.authenticate(x)
-	if err != nil {
+	if err := s.authenticate(x, q); err != nil {
 		return err
 	}
-	q.User = user
 	addr, code, err := readRequest(x)
 	if err != nil {
 		if code != succeeded {
@@ -32,29 +30,38 @@ func (s *Server) read5(x *exchange, q *relay.Request) error {
 }
 
 // authenticate reads the greeting (RFC 1928 §3) and does what the method asks
-// for. It returns the user, or "" if nobody was asked.
-func (s *Server) authenticate(x *exchange) (user string, err error) {
+// for. It sets the user of q, or the label where nobody is asked.
+func (s *Server) authenticate(x *exchange, q *relay.Request) error {
 	head, err := x.next(2)
 	if err != nil {
-		return "", fmt.Errorf("socks: greeting: %w", err)
+		return fmt.Errorf("socks: greeting: %w", err)
 	}
 	methods, err := x.next(int(head[1]))
 	if err != nil {
-		return "", fmt.Errorf("socks: greeting: %w", err)
+		return fmt.Errorf("socks: greeting: %w", err)
 	}
-	want := byte(methodNone)
-	if s.Users != nil {
-		want = methodPassword
-	}
-	if bytes.IndexByte(methods, want) < 0 {
-		_, _ = x.Write([]byte{version5, methodRefused})
-		return "", fmt.Errorf("socks: %w", socks5.NoSupportedAuth)
-	}
-	if s.Users == nil {
+	offers := func(method byte) bool { return bytes.IndexByte(methods, method) >= 0 }
+	switch {
+	case s.Users != nil && offers(methodPassword):
+		q.User, err = password(x, strictUsers{s.Users})
+		return err
+	case s.Users == nil && offers(methodPassword) && q.Isolate.Has(relay.ByUser):
+		// Before the method without: whoever offers both has something to say.
+		var told hearer
+		_, err = password(x, &told)
+		q.Label = relay.Label(told.user, told.secret)
+		return err
+	case s.Users == nil && offers(methodNone):
 		_, err = socks5.NoAuthAuthenticator{}.Authenticate(x, x)
-		return "", err
+		return err
 	}
-	auth, err := socks5.UserPassAuthenticator{Credentials: strictUsers{s.Users}}.Authenticate(x, x)
+	_, _ = x.Write([]byte{version5, methodRefused})
+	return fmt.Errorf("socks: %w", socks5.NoSupportedAuth)
+}
+
+// password does RFC 1929 and returns the user.
+func password(x *exchange, users socks5.CredentialStore) (user string, err error) {
+	auth, err := socks5.UserPassAuthenticator{Credentials: users}.Authenticate(x, x)
 	switch {
 	case err == nil:
 		return auth.Payload["Username"], nil
@@ -66,6 +73,14 @@ func (s *Server) authenticate(x *exchange) (user string, err error) {
 		return "", errVersion
 	}
 	return "", fmt.Errorf("socks: %w", err)
+}
+
+// hearer takes anything, and remembers it.
+type hearer struct{ user, secret string }
+
+func (h *hearer) Valid(user, secret string) bool {
+	h.user, h.secret = user, secret
+	return true
 }
 
 // readRequest reads a request (RFC 1928 §4) and returns its target. With an
@@ -103,8 +118,8 @@ func readRequest(x *exchange) (addr string, code ReplyCode, err error) {
 	return r.DestAddr.Address(), succeeded, nil
 }
 
-// read4 reads a request of SOCKS4 or 4a into q. The user id is read and
-// forgotten: it proves nothing.
+// read4 reads a request of SOCKS4 or 4a into q. The user id proves nothing; it is
+// a label.
 func read4(x *exchange, q *relay.Request) error {
 	head, err := x.next(8)
 	if err != nil {
@@ -113,7 +128,10 @@ func read4(x *exchange, q *relay.Request) error {
 	command := head[1]
 	port := strconv.Itoa(int(head[2])<<8 | int(head[3]))
 	ip := netip.AddrFrom4([4]byte(head[4:8]))
-	_, err = x.text(maxName)
+	userid, err := x.text(maxName)
+	if len(userid) > 0 && q.Isolate.Has(relay.ByUser) {
+		q.Label = relay.Label(string(userid))
+	}
 	host := ip.String()
 	if err == nil && marksName(ip) {
 		var name []byte

@@ -21,7 +21,8 @@ type Server struct {
 
 	// Users knows who may use the server. If it is set, RFC 1929 is required of
 	// every client, and SOCKS4, which cannot authenticate, is refused. If it is
-	// nil, nobody is asked.
+	// nil, nobody is asked. A client that gives user and password nonetheless is taken
+	// at its word if Request isolates by user: they make its Label, and prove nothing.
 	Users socks5.CredentialStore
 
 	// Limit bounds greeting, authentication and request together, and again the

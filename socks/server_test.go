@@ -39,24 +39,27 @@ func TestRequests(t *testing.T) {
 		users       bool
 		user, addr  string
 		answer      string
+		label       []string
 	}{
-		{"IPv4", hello + toV4, false, "", "192.0.2.1:80", "\x05\x00" + granted},
-		{"IPv6", hello + "\x05\x01\x00\x04" + string(net.ParseIP("2001:db8::1")) + "\x01\xbb", false, "", "[2001:db8::1]:443", "\x05\x00" + granted},
-		{"IPv4 in IPv6", hello + "\x05\x01\x00\x04" + string(net.ParseIP("192.0.2.1").To16()) + "\x01\xbb", false, "", "192.0.2.1:443", "\x05\x00" + granted},
-		{"name as written", hello + "\x05\x01\x00\x03\x0dExamp_le.TEST\x00\x50", false, "", "Examp_le.TEST:80", "\x05\x00" + granted},
-		{"address as name", hello + "\x05\x01\x00\x03\x09192.0.2.1\x00\x50", false, "", "192.0.2.1:80", "\x05\x00" + granted},
-		{"IPv6 as name", hello + "\x05\x01\x00\x03\x03::1\x00\x50", false, "", "[::1]:80", "\x05\x00" + granted},
-		{"RSV is not looked at", hello + "\x05\x01\x07" + toV4[3:], false, "", "192.0.2.1:80", "\x05\x00" + granted},
-		{"methods of others", "\x05\x03\x80\x02\x00" + toV4, false, "", "192.0.2.1:80", "\x05\x00" + granted},
-		{"password", login + toV4, true, "ann", "192.0.2.1:80", "\x05\x02\x01\x00" + granted},
-		{"SOCKS4", "\x04\x01\x00\x50\xc0\x00\x02\x01\x00", false, "", "192.0.2.1:80", yes4},
-		{"SOCKS4 with a user id", "\x04\x01\x00\x50\xc0\x00\x02\x01ann\x00", false, "", "192.0.2.1:80", yes4},
-		{"SOCKS4a", "\x04\x01\x01\xbb\x00\x00\x00\x01ann\x00example.com\x00", false, "", "example.com:443", yes4},
-		{"SOCKS4a, 0.0.0.255", "\x04\x01\x01\xbb\x00\x00\x00\xff\x00a\x00", false, "", "a:443", yes4},
-		{"SOCKS4 to 0.0.0.0 is no 4a", "\x04\x01\x01\xbb\x00\x00\x00\x00\x00", false, "", "0.0.0.0:443", yes4},
+		{"IPv4", hello + toV4, false, "", "192.0.2.1:80", "\x05\x00" + granted, nil},
+		{"IPv6", hello + "\x05\x01\x00\x04" + string(net.ParseIP("2001:db8::1")) + "\x01\xbb", false, "", "[2001:db8::1]:443", "\x05\x00" + granted, nil},
+		{"IPv4 in IPv6", hello + "\x05\x01\x00\x04" + string(net.ParseIP("192.0.2.1").To16()) + "\x01\xbb", false, "", "192.0.2.1:443", "\x05\x00" + granted, nil},
+		{"name as written", hello + "\x05\x01\x00\x03\x0dExamp_le.TEST\x00\x50", false, "", "Examp_le.TEST:80", "\x05\x00" + granted, nil},
+		{"address as name", hello + "\x05\x01\x00\x03\x09192.0.2.1\x00\x50", false, "", "192.0.2.1:80", "\x05\x00" + granted, nil},
+		{"IPv6 as name", hello + "\x05\x01\x00\x03\x03::1\x00\x50", false, "", "[::1]:80", "\x05\x00" + granted, nil},
+		{"RSV is not looked at", hello + "\x05\x01\x07" + toV4[3:], false, "", "192.0.2.1:80", "\x05\x00" + granted, nil},
+		{"methods of others", "\x05\x03\x80\x01\x00" + toV4, false, "", "192.0.2.1:80", "\x05\x00" + granted, nil},
+		{"password nobody asks for", login + toV4, false, "", "192.0.2.1:80", "\x05\x02\x01\x00" + granted, []string{"ann", "secret"}},
+		{"nothing for a password", "\x05\x01\x02\x01\x00\x00" + toV4, false, "", "192.0.2.1:80", "\x05\x02\x01\x00" + granted, []string{"", ""}},
+		{"password", login + toV4, true, "ann", "192.0.2.1:80", "\x05\x02\x01\x00" + granted, nil},
+		{"SOCKS4", "\x04\x01\x00\x50\xc0\x00\x02\x01\x00", false, "", "192.0.2.1:80", yes4, nil},
+		{"SOCKS4 with a user id", "\x04\x01\x00\x50\xc0\x00\x02\x01ann\x00", false, "", "192.0.2.1:80", yes4, []string{"ann"}},
+		{"SOCKS4a", "\x04\x01\x01\xbb\x00\x00\x00\x01ann\x00example.com\x00", false, "", "example.com:443", yes4, []string{"ann"}},
+		{"SOCKS4a, 0.0.0.255", "\x04\x01\x01\xbb\x00\x00\x00\xff\x00a\x00", false, "", "a:443", yes4, nil},
+		{"SOCKS4 to 0.0.0.0 is no 4a", "\x04\x01\x01\xbb\x00\x00\x00\x00\x00", false, "", "0.0.0.0:443", yes4, nil},
 		{
 			"longest", "\x04\x01\x01\xbb\x00\x00\x00\x01" + strings.Repeat("u", 255) + "\x00" + strings.Repeat("n", 255) + "\x00",
-			false, "", strings.Repeat("n", 255) + ":443", yes4,
+			false, "", strings.Repeat("n", 255) + ":443", yes4, []string{strings.Repeat("u", 255)},
 		},
 	} {
 		for cutName, cuts := range map[string][]byte{"at once": nil, "bytes": {1}, "pieces": {3, 0, 7}} {
@@ -69,6 +72,9 @@ func TestRequests(t *testing.T) {
 				p, err := s.Handshake(t.Context(), c)
 				must(t, err)
 				want := relay.Request{Network: "tcp", Addr: test.addr, User: test.user, Client: c.RemoteAddr(), Listener: "here:1080"}
+				if test.label != nil {
+					want.Label = relay.Label(test.label...)
+				}
 				if diff := cmp.Diff(want, p.Request()); diff != "" {
 					t.Errorf("request (-want +got):\n%s", diff)
 				}
@@ -226,6 +232,28 @@ func TestNoReset(t *testing.T) {
 		must(t, client.Close())
 		if err := <-done; !errors.Is(err, socks5.NoSupportedAuth) {
 			t.Error(err)
+		}
+	}
+}
+
+// TestLabels: a listener that does not isolate by user asks for no names, and takes none.
+func TestLabels(t *testing.T) {
+	apart := relay.Request{Isolate: relay.ByClient}
+	for input, want := range map[string]string{
+		"\x05\x02\x00\x02" + toV4:                  "\x05\x00",
+		"\x05\x01\x02\x01\x03ann\x06secret" + toV4: "\x05\xff",
+		"\x04\x01\x00\x50\xc0\x00\x02\x01ann\x00":  "",
+	} {
+		c := &scripted{segments: segments([]byte(input), nil)}
+		p, err := (&Server{Request: apart}).Handshake(t.Context(), c)
+		if got := string(c.written); got != want {
+			t.Errorf("%q: answered %q, want %q", input, got, want)
+		}
+		if refused := want == "\x05\xff"; (err != nil) != refused {
+			t.Errorf("%q: %v", input, err)
+		}
+		if err == nil && p.Request().Label != "" {
+			t.Errorf("%q has the label %s", input, p.Request().Label)
 		}
 	}
 }
