@@ -31,7 +31,13 @@ type Listener struct {
 
 	// EarlyReply tells clients yes before the tunnel is open; default false.
 	EarlyReply bool `toml:"early_reply"`
+
+	// Isolate is in what the tunnels that share anything are alike. Default: listener,
+	// user and client.
+	Isolate []Part `toml:"isolate"`
 }
+
+func (l *Listener) setDefaults() { l.Isolate = []Part{PartListener, PartUser, PartClient} }
 
 // User is one who may use a listener or the egress.
 type User struct {

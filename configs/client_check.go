@@ -58,10 +58,23 @@ func (l Listener) check(d *decoder, path string) {
 		d.fail(address, "%q can be reached from other machines and asks for no credentials; "+
 			"add a [[listen.user]], or listen on 127.0.0.1, or say open = true", l.Address)
 	}
+	d.isolation(l.Isolate, join(path, "isolate"))
 	users := join(path, "user")
 	d.users(users, l.Users)
 	for i, u := range l.Users {
 		d.short(u, join(at(users, i), "name"), join(at(users, i), "secret"))
+	}
+}
+
+// isolation checks that parts are there, each once.
+func (d *decoder) isolation(parts []Part, path string) {
+	if len(parts) == 0 && d.has(path) && !d.failed[path] {
+		d.fail(path, `is empty, so all would share everything; write ["listener"] if all of this listener may`)
+	}
+	for i, p := range parts {
+		if p != "" && slices.Contains(parts[:i], p) {
+			d.fail(at(path, i), "%q stands there twice; remove one", p)
+		}
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"net/url"
 	"reflect"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -30,6 +32,17 @@ const (
 	PipelineAuto Pipeline = "auto" // the hop decides
 	PipelineOn   Pipeline = "on"
 	PipelineOff  Pipeline = "off"
+)
+
+// A Part of a tunnel's identity: tunnels that differ in it share nothing.
+type Part string
+
+// The values of Part.
+const (
+	PartListener Part = "listener"
+	PartUser     Part = "user"
+	PartClient   Part = "client"
+	PartTarget   Part = "target"
 )
 
 // A HostKeyPin is the fingerprint of an SSH host key as "ssh-keygen -l" shows it:
@@ -57,7 +70,8 @@ var parsers = map[reflect.Type]parser{
 	reflect.TypeFor[HostKeyPin]():    {"a fingerprint", `write "SHA256:..."`, parseHostKeyPin},
 	reflect.TypeFor[ECHConfigList](): {"a list of ECH keys", `write its base64 in "quotes"`, parseECH},
 	reflect.TypeFor[netip.Addr]():    {"an address", `write it in "quotes", such as "192.0.2.7"`, parseAddr},
-	reflect.TypeFor[Pipeline]():      {"a string", `write "auto", "on" or "off"`, parsePipeline},
+	reflect.TypeFor[Pipeline]():      oneOf(PipelineAuto, PipelineOn, PipelineOff),
+	reflect.TypeFor[Part]():          oneOf(PartListener, PartUser, PartClient, PartTarget),
 }
 
 func parseDuration(s string) (any, error) {
@@ -179,12 +193,16 @@ func parseAddr(s string) (any, error) {
 	return a, nil
 }
 
-func parsePipeline(s string) (any, error) {
-	known := []string{string(PipelineAuto), string(PipelineOn), string(PipelineOff)}
-	for _, k := range known {
-		if s == k {
-			return Pipeline(s), nil
+// oneOf is the parser of a type with few values.
+func oneOf[T ~string](values ...T) parser {
+	known := elements(values, func(v T) string { return string(v) })
+	quoted := elements(known, strconv.Quote)
+	last := len(quoted) - 1
+	advice := "write " + strings.Join(quoted[:last], ", ") + " or " + quoted[last]
+	return parser{"a string", advice, func(s string) (any, error) {
+		if i := slices.Index(known, s); i >= 0 {
+			return values[i], nil
 		}
-	}
-	return nil, fmt.Errorf("%q is not known; %s", s, orElse(s, known, `write "auto", "on" or "off"`))
+		return nil, fmt.Errorf("%q is not known; %s", s, orElse(s, known, advice))
+	}}
 }

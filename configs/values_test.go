@@ -20,7 +20,7 @@ listen = [
   { address = ":1081", user = [
       { name = "alice", secret = { file = "pw" } },
       { name = "bob", secret.env = "BYWAY_TEST_SECRET" },
-  ] },
+  ], isolate = ["target", "user"] },
   { address = "[2001:db8::1]:0", open = true },
 ]
 chain = [{ name = "default", hops = ['e', "b"] }]
@@ -78,12 +78,12 @@ func TestFullClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hunter := NewSecret("hunter2")
+	hunter, apart := NewSecret("hunter2"), []Part{PartListener, PartUser, PartClient}
 	want := &Client{
 		Listeners: []Listener{
-			{Address: "127.0.0.1:1080"},
-			{Address: ":1081", Users: []User{{"alice", hunter}, {"bob", NewSecret(" from env ")}}},
-			{Address: "[2001:db8::1]:0", Open: true},
+			{Address: "127.0.0.1:1080", Isolate: apart},
+			{Address: ":1081", Users: []User{{"alice", hunter}, {"bob", NewSecret(" from env ")}}, Isolate: []Part{PartTarget, PartUser}},
+			{Address: "[2001:db8::1]:0", Open: true, Isolate: apart},
 		},
 		Hops: []Hop{
 			{

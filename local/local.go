@@ -88,7 +88,7 @@ func (s *Server) listen(ctx context.Context, i int) (*listener, error) {
 		return nil, s.config.Errorf(fmt.Sprintf("listen[%d].address", i), "cannot be listened on: %w", err)
 	}
 	limit := s.config.Timeouts.Handshake
-	request := relay.Request{Listener: l.Addr().String(), EarlyReply: c.EarlyReply}
+	request := relay.Request{Listener: l.Addr().String(), EarlyReply: c.EarlyReply, Isolate: isolation(c)}
 	out := &listener{
 		Listener: l,
 		limit:    limit,
@@ -99,6 +99,17 @@ func (s *Server) listen(ctx context.Context, i int) (*listener, error) {
 		out.socks.Users, out.http.Users = users, users
 	}
 	return out, nil
+}
+
+// isolation returns what the requests of a listener are kept apart by.
+func isolation(c *configs.Listener) (all relay.Isolation) {
+	for _, p := range c.Isolate {
+		all |= map[configs.Part]relay.Isolation{
+			configs.PartListener: relay.ByListener, configs.PartUser: relay.ByUser,
+			configs.PartClient: relay.ByClient, configs.PartTarget: relay.ByTarget,
+		}[p]
+	}
+	return all
 }
 
 // usersOf returns nil where no credentials are asked for.

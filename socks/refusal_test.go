@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/byway-proxy/byway/chain"
-	"github.com/byway-proxy/byway/relay"
 	"github.com/byway-proxy/byway/internal/testnet"
+	"github.com/byway-proxy/byway/relay"
 )
 
 // TestRefusalsAreFinal makes sure that a refusal costs one conn, unlearns

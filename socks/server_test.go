@@ -59,7 +59,8 @@ func TestRequests(t *testing.T) {
 		{"SOCKS4 to 0.0.0.0 is no 4a", "\x04\x01\x01\xbb\x00\x00\x00\x00\x00", false, "", "0.0.0.0:443", yes4, nil},
 		{
 			"longest", "\x04\x01\x01\xbb\x00\x00\x00\x01" + strings.Repeat("u", 255) + "\x00" + strings.Repeat("n", 255) + "\x00",
-			false, "", strings.Repeat("n", 255) + ":443", yes4, []string{strings.Repeat("u", 255)},
+			false, "", strings.Repeat("n", 255) + ":443", yes4,
+			[]string{strings.Repeat("u", 255)},
 		},
 	} {
 		for cutName, cuts := range map[string][]byte{"at once": nil, "bytes": {1}, "pieces": {3, 0, 7}} {
