@@ -73,3 +73,6 @@ func (d *based) DialContext(ctx context.Context, network, addr string) (net.Conn
 	}
 	return nil, unsupported(network)
 }
+
+// Carries is of chain.Carrier.
+func (d *based) Carries(network string) bool { return network == "tcp" || network == "udp" }

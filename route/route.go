@@ -33,3 +33,9 @@ func (t Table) Route(_ context.Context, _ relay.Request) relay.Decision {
 	r := t[0]
 	return relay.Decision{Dialer: r.To, Via: r.Via, Rule: r.Place}
 }
+
+// MayCarry reports whether a rule leads to a dialer that carries r's network. It is
+// of relay.Scout.
+func (t Table) MayCarry(_ context.Context, r relay.Request) bool {
+	return len(t) > 0 && chain.Carries(t[0].To, r.Network)
+}

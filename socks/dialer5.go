@@ -30,6 +30,9 @@ type dialer5 struct {
 }
 
 func (d *dialer5) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	if network == "udp" {
+		return d.associate(ctx, addr)
+	}
 	t, err := d.target(network, addr)
 	if err != nil {
 		return nil, err
@@ -201,27 +204,36 @@ func (d *dialer5) appendAuth(b []byte) []byte {
 }
 
 // readReply reads the reply to a request (RFC 1928 §6), whose address it drops.
-// A failure needs no more than the code: some servers send nothing after it.
 func readReply(x *exchange) error {
+	_, err := readBound(x)
+	return err
+}
+
+// readBound reads a reply and returns its address, a name unchecked. A failure
+// needs no more than the code: some servers send nothing after it.
+func readBound(x *exchange) (target, error) {
 	head, err := x.ask(2)
 	x.answered = err == nil || x.w > x.r
 	switch {
 	case err != nil:
-		return err
+		return target{}, err
 	case head[0] != version5:
-		return errGarbage
+		return target{}, errGarbage
 	case ReplyCode(head[1]) != succeeded:
-		return ReplyCode(head[1])
+		return target{}, ReplyCode(head[1])
 	}
 	head, err = x.next(3)
 	if err != nil {
-		return err
+		return target{}, err
 	}
 	x.r -= 2 // ATYP and the byte after it
 	n, err := addrLen(head[1:])
 	if err != nil {
-		return errGarbage
+		return target{}, errGarbage
 	}
-	_, err = x.next(n)
-	return err
+	addr, err := x.next(n)
+	if err != nil {
+		return target{}, err
+	}
+	return takeTarget(addr), nil
 }

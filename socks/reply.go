@@ -2,6 +2,7 @@ package socks
 
 import (
 	"fmt"
+	"net/netip"
 	"syscall"
 
 	"github.com/byway-proxy/byway/chain"
@@ -76,7 +77,12 @@ func replyFor(err error) ReplyCode {
 // appendReply appends the reply with code c and the address 0.0.0.0:0: whence
 // the target is reached is nobody's business.
 func (c ReplyCode) appendReply(b []byte) []byte {
-	return append(b, version5, byte(c), 0, addrIPv4, 0, 0, 0, 0, 0, 0)
+	return c.appendBound(b, target{ip: netip.IPv4Unspecified()})
+}
+
+// appendBound appends the reply with code c and that address.
+func (c ReplyCode) appendBound(b []byte, bound target) []byte {
+	return bound.append(append(b, version5, byte(c), 0))
 }
 
 // A ReplyCode4 is the answer of a SOCKS4 server to a request. All but 90 are

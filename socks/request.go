@@ -13,20 +13,18 @@ import (
 	"github.com/byway-proxy/byway/relay"
 )
 
-// read5 reads greeting, authentication and request of SOCKS5 into q.
-func (s *Server) read5(x *exchange, q *relay.Request) error {
-	if err := s.authenticate(x, q); err != nil {
+// read5 reads greeting, authentication and request of SOCKS5 into p.
+func (s *Server) read5(x *exchange, p *pending) error {
+	if err := s.authenticate(x, &p.request); err != nil {
 		return err
 	}
-	addr, code, err := readRequest(x)
+	code, err := readRequest(x, p)
 	if err != nil {
 		if code != succeeded {
 			x.out = code.appendReply(x.out)
 		}
-		return err
 	}
-	q.Addr = addr
-	return nil
+	return err
 }
 
 // authenticate reads the greeting (RFC 1928 §3) and does what the method asks
@@ -83,39 +81,50 @@ func (h *hearer) Valid(user, secret string) bool {
 	return true
 }
 
-// readRequest reads a request (RFC 1928 §4) and returns its target. With an
+// readRequest reads a request (RFC 1928 §4): its command and target. With an
 // error comes the code to answer, or [succeeded] if there is nobody to tell.
 //
 // The parser is armon/go-socks5's. It has no error of its own for an address
 // type that it does not know, and takes any bytes for a name: both are seen to here.
 // It does not look at RSV.
-func readRequest(x *exchange) (addr string, code ReplyCode, err error) {
+func readRequest(x *exchange, p *pending) (code ReplyCode, err error) {
 	head, err := x.peek(4)
 	if err != nil {
-		return "", succeeded, fmt.Errorf("socks: request: %w", err)
+		return succeeded, fmt.Errorf("socks: request: %w", err)
 	}
 	switch head[3] {
 	case addrIPv4, addrName, addrIPv6:
 	default:
-		return "", badAddress, fmt.Errorf("%w: address type 0x%02x", errTarget, head[3])
+		return badAddress, fmt.Errorf("%w: address type 0x%02x", errTarget, head[3])
 	}
 	r, err := socks5.NewRequest(x)
 	switch {
 	case x.err != nil:
-		return "", succeeded, fmt.Errorf("socks: request: %w", cut(x.err))
+		return succeeded, fmt.Errorf("socks: request: %w", cut(x.err))
 	case err != nil:
-		return "", failed, errVersion
-	case r.Command != commandConnect:
-		return "", badCommand, fmt.Errorf("%w: 0x%02x", errCommand, r.Command)
-	case r.DestAddr.Port == 0:
-		return "", failed, fmt.Errorf("%w: %w", errTarget, errPort)
+		return failed, errVersion
+	}
+	p.command = r.Command
+	switch {
+	case r.Command == commandConnect:
+	case r.Command == commandAssociate && p.all:
+		// The address is where the client thinks that it will send from: its
+		// conn tells better. The port counts (§7).
+		p.port = uint16(r.DestAddr.Port)
+		return succeeded, nil
+	default:
+		return badCommand, fmt.Errorf("%w: 0x%02x", errCommand, r.Command)
+	}
+	if r.DestAddr.Port == 0 {
+		return failed, fmt.Errorf("%w: %w", errTarget, errPort)
 	}
 	if r.DestAddr.IP == nil {
 		if err := checkName(r.DestAddr.FQDN); err != nil {
-			return "", failed, fmt.Errorf("%w: %w", errTarget, err)
+			return failed, fmt.Errorf("%w: %w", errTarget, err)
 		}
 	}
-	return r.DestAddr.Address(), succeeded, nil
+	p.request.Addr = r.DestAddr.Address()
+	return succeeded, nil
 }
 
 // read4 reads a request of SOCKS4 or 4a into q. The user id proves nothing; it is

@@ -29,6 +29,13 @@ type Server struct {
 	// answer; 0 means 10 s.
 	Limit time.Duration
 
+	// Flows bounds the flows of UDP ASSOCIATE; several servers may share it.
+	Flows *Flows
+
+	// ListenPacket opens the socket of an association at a free port of host, an
+	// address of this machine; nil means the system's.
+	ListenPacket func(ctx context.Context, host string) (PacketSocket, error)
+
 	// Request is what each request begins as: its Listener, and all else that is
 	// the listener's to say.
 	Request relay.Request
@@ -59,27 +66,36 @@ func (s *Server) ServeConn(ctx context.Context, conn net.Conn) error {
 		_ = conn.Close()
 		return errors.New("socks: the server has no relay")
 	}
-	p, err := s.Handshake(ctx, conn)
+	p, err := s.handshake(ctx, conn, true)
 	if err != nil {
 		if ctx.Err() == nil {
 			s.Relay.Trace.Bad(s.Request.Listener, err)
 		}
 		return err
 	}
-	return s.Relay.Serve(ctx, p)
+	return s.serve(ctx, p)
 }
 
-// Handshake reads a request from conn, which it owns from now on; conn may be
-// one of [chain.Unread]. If there is an error, the client has been told as far
+// Handshake reads a CONNECT from conn, which it owns from now on, and refuses
+// the other commands, which have no one tunnel; conn may be one of [chain.Unread]. If there is an error, the client has been told as far
 // as the protocol has words for it, and conn is closed. Errors name neither
 // target nor user; they wrap socks5.UserAuthFailed or socks5.NoSupportedAuth
 // where that is the matter.
 func (s *Server) Handshake(ctx context.Context, conn net.Conn) (relay.Pending, error) {
+	p, err := s.handshake(ctx, conn, false)
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// handshake is Handshake, with or without all commands.
+func (s *Server) handshake(ctx context.Context, conn net.Conn, all bool) (*pending, error) {
 	ends := time.Now().Add(s.limit())
 	ahead, raw := chain.Raw(conn)
 	x := newExchange(raw, ahead)
 	defer x.release()
-	p := &pending{conn: raw, limit: s.limit()}
+	p := &pending{conn: raw, limit: s.limit(), command: commandConnect, all: all}
 	p.request = s.Request
 	p.request.Network, p.request.Client = "tcp", raw.RemoteAddr()
 	err := chain.Handshake(ctx, raw, s.limit(), func() error {
@@ -111,7 +127,7 @@ func (s *Server) read(x *exchange, p *pending) error {
 	}
 	switch p.version = first[0]; {
 	case p.version == version5:
-		return s.read5(x, &p.request)
+		return s.read5(x, p)
 	case p.version == version4 && s.Users != nil:
 		x.out = rejected4.appendReply(x.out)
 		return errNoPassword
@@ -127,6 +143,9 @@ type pending struct {
 	ahead   []byte // what conn yields first
 	request relay.Request
 	version byte
+	command byte
+	port    uint16 // of UDP ASSOCIATE: whence the client will send, or 0
+	all     bool   // commands are served, not CONNECT alone
 	limit   time.Duration
 }
 
@@ -165,6 +184,11 @@ func (p *pending) answer(code ReplyCode, code4 ReplyCode4) error {
 	} else {
 		reply = code.appendReply(reply)
 	}
+	return p.say(reply)
+}
+
+// say sends the client a reply.
+func (p *pending) say(reply []byte) error {
 	if err := p.conn.SetWriteDeadline(time.Now().Add(p.limit)); err != nil {
 		return err
 	}

@@ -19,7 +19,9 @@ const (
 	methodPassword = 0x02
 	methodRefused  = 0xFF
 
-	commandConnect = 1
+	commandConnect   = 1
+	commandBind      = 2
+	commandAssociate = 3
 
 	addrIPv4 = 1 // RFC 1928 §5
 	addrName = 3

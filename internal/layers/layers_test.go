@@ -17,7 +17,7 @@ const module = "github.com/byway-proxy/byway"
 var allowed = map[string][]string{
 	"chain":        {},
 	"relay":        {"chain"},
-	"socks":        {"chain", "relay"},
+	"socks":        {"chain", "relay", "internal/datagram", "internal/deadline"},
 	"httpproxy":    {"chain", "relay", "internal/deadline"},
 	"hop":          {"chain", "socks", "httpproxy", "hop/ssh"},
 	"hop/ssh":      {"chain", "internal/stream"},

@@ -33,6 +33,9 @@ func pair(near, far Addr, delay time.Duration) (a, b *conn) {
 // Pipe returns the two ends of an in-memory connection with a one-way delay.
 func Pipe(delay time.Duration) (a, b net.Conn) { return pair("a:1", "b:2", delay) }
 
+// AddressedPipe is Pipe without a delay, with those addresses at its ends.
+func AddressedPipe(near, far Addr) (a, b net.Conn) { return pair(near, far, 0) }
+
 func (c *conn) LocalAddr() net.Addr  { return c.near }
 func (c *conn) RemoteAddr() net.Addr { return c.far }
 
