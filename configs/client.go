@@ -19,6 +19,7 @@ type Client struct {
 	Chains    []Chain        `toml:"chain"`
 	Routes    []Route        `toml:"route"` // the first that fits wins; none: everything is blocked
 	Timeouts  ClientTimeouts `toml:"timeouts"`
+	Limits    Limits         `toml:"limits"`
 
 	report reporter
 }
@@ -135,6 +136,12 @@ type ClientTimeouts struct {
 	Drain     time.Duration `toml:"drain"`     // for live tunnels at shutdown; default 10s
 }
 
+// Limits are all more than zero.
+type Limits struct {
+	UDPFlows               uint `toml:"udp_flows"`                 // of all associations; default 4096
+	UDPFlowsPerAssociation uint `toml:"udp_flows_per_association"` // one for each target; default 256
+}
+
 // Timeouts are those of the egress, all more than zero.
 type Timeouts struct {
 	Handshake time.Duration `toml:"handshake"` // the client's greeting and request; default 10s
@@ -148,6 +155,7 @@ func (c *Client) setDefaults() {
 		Handshake: 10 * time.Second, Dial: 30 * time.Second,
 		Idle: 10 * time.Minute, UDPIdle: time.Minute, Drain: 10 * time.Second,
 	}
+	c.Limits = Limits{UDPFlows: 4096, UDPFlowsPerAssociation: 256}
 }
 
 // HopSchemes returns the URL schemes that a hop may have.

@@ -200,6 +200,14 @@ func (d *decoder) value(v reflect.Value, in any, path string, f field) {
 		} else {
 			v.SetUint(uint64(n))
 		}
+	case reflect.Uint:
+		if n, ok := in.(int64); !ok {
+			d.fail(path, "is %s, not a number; write one without quotes", kind(in))
+		} else if n < 1 || n > math.MaxInt32 {
+			d.fail(path, "%d is not more than zero and less than 2147483648; leave the key out for the default", n)
+		} else {
+			v.SetUint(uint64(n))
+		}
 	case reflect.Uint32:
 		if n, ok := in.(int64); !ok {
 			d.fail(path, "is %s, not a mark; write a number without quotes", kind(in))

@@ -84,8 +84,8 @@ func TestClientSampleLoads(t *testing.T) {
 		t.Fatal(err)
 	}
 	var defaults Client
-	if defaults.setDefaults(); c.Timeouts != defaults.Timeouts {
-		t.Errorf("the sample's timeouts are %v, the defaults %v", c.Timeouts, defaults.Timeouts)
+	if defaults.setDefaults(); c.Timeouts != defaults.Timeouts || c.Limits != defaults.Limits {
+		t.Errorf("the sample's timeouts are %v, the defaults %v; limits %v and %v", c.Timeouts, defaults.Timeouts, c.Limits, defaults.Limits)
 	}
 	if len(c.Hops) != 2 || c.Hops[1].Secret.Reveal() != "hunter2" {
 		t.Errorf("got hops %+v", c.Hops)

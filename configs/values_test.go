@@ -123,6 +123,7 @@ func TestFullClient(t *testing.T) {
 		Chains:   []Chain{{"default", []string{"e", "b"}, 8}},
 		Routes:   []Route{{"default"}},
 		Timeouts: ClientTimeouts{time.Second, 90 * time.Second, 2 * time.Hour, time.Minute, 10 * time.Second},
+		Limits:   Limits{4096, 256},
 	}
 	if diff := cmp.Diff(want, got, ignoreSource); diff != "" {
 		t.Error(diff)

@@ -22,6 +22,7 @@ type Server struct {
 	log       *slog.Logger
 	plan      *plan
 	relay     *relay.Relay
+	flows     *socks.Flows
 	listeners []*listener
 	wg        sync.WaitGroup // conns being served
 }
@@ -42,6 +43,7 @@ func New(c *configs.Client, base chain.Dialer, log *slog.Logger) (*Server, error
 		log.Warn(note)
 	}
 	s := &Server{config: c, log: log, plan: p}
+	s.flows = &socks.Flows{PerAssociation: int(c.Limits.UDPFlowsPerAssociation), Total: int(c.Limits.UDPFlows)}
 	s.relay = &relay.Relay{
 		Router:        p.table,
 		DialLimit:     c.Timeouts.Dial,
@@ -92,7 +94,7 @@ func (s *Server) listen(ctx context.Context, i int) (*listener, error) {
 	out := &listener{
 		Listener: l,
 		limit:    limit,
-		socks:    &socks.Server{Relay: s.relay, Limit: limit, Request: request},
+		socks:    &socks.Server{Relay: s.relay, Limit: limit, Flows: s.flows, Request: request},
 		http:     &httpproxy.Server{Relay: s.relay, Limit: limit, Request: request, SOCKS: true},
 	}
 	if users != nil {

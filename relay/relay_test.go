@@ -238,3 +238,27 @@ func TestServeEndsWithItsContext(t *testing.T) {
 		_ = target.Close()
 	})
 }
+
+// scout is a Router that may carry what its network says.
+type scout struct {
+	relay.Router
+	network string
+}
+
+func (s scout) MayCarry(_ context.Context, q relay.Request) bool { return q.Network == s.network }
+
+func TestMayCarry(t *testing.T) {
+	for name, test := range map[string]struct {
+		router relay.Router
+		want   bool
+	}{
+		"none":                {nil, false},
+		"one that can't tell": {to(testnet.NoDial(t)), false},
+		"one that may not":    {scout{nil, "tcp"}, false},
+		"one that may":        {scout{nil, "udp"}, true},
+	} {
+		if got := (&relay.Relay{Router: test.router}).MayCarry(t.Context(), relay.Request{Network: "udp"}); got != test.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+}

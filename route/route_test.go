@@ -27,3 +27,19 @@ func TestTable(t *testing.T) {
 		}
 	}
 }
+
+func TestMayCarry(t *testing.T) {
+	for name, test := range map[string]struct {
+		table route.Table
+		want  bool
+	}{
+		"empty":  {nil, false},
+		"block":  {route.Table{{Via: "block"}}, false},
+		"silent": {route.Table{{Via: "paris", To: testnet.NoDial(t)}}, false},
+		"direct": {route.Table{{Via: "direct", To: testnet.New().Host("here")}}, true},
+	} {
+		if got := test.table.MayCarry(t.Context(), relay.Request{Network: "udp"}); got != test.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+}

@@ -142,7 +142,9 @@ func TestAssociate(t *testing.T) {
 			target *testnet.Socket
 			data   string
 		}{
-			{to4, target, "hello"}, {to4, target, ""}, {to4, target, strings.Repeat("x", 65507-10)},
+			{to4, target, "hello"},
+			{to4, target, ""},
+			{to4, target, strings.Repeat("x", 65507-10)},
 			{"\x00\x00\x00\x03\x0cname.example\x00\x35", named, "by name"},
 			{"\x00\x00\x00\x04\x20\x01\x0d\xb8" + string(make([]byte, 11)) + "\x09\x00\x35", six, "IPv6"},
 			{to4, target, "again"},
