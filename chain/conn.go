@@ -45,14 +45,23 @@ func Unread(c net.Conn, ahead []byte) net.Conn {
 	}
 	if u, ok := c.(*unread); ok {
 		ahead = append(append(make([]byte, 0, len(ahead)+len(u.ahead)), ahead...), u.ahead...)
-		c = u.Conn
+		return &unread{Conn: u.Conn, ahead: ahead, from: u.from}
 	}
 	return &unread{Conn: c, ahead: ahead}
 }
 
+// From returns a conn that is c with from for its remote address: where the client
+// is, as told by who handed the conn on. It owns c from now on. [Raw] takes it apart.
+func From(c net.Conn, from net.Addr) net.Conn {
+	if u, ok := c.(*unread); ok {
+		return &unread{Conn: u.Conn, ahead: u.ahead, from: from}
+	}
+	return &unread{Conn: c, from: from}
+}
+
 // Raw returns the bytes that were put before c by [Unread] and not yet read,
 // and the conn below, or nothing and c itself. The caller uses what is returned
-// in place of c.
+// in place of c. What [From] said is lost: ask for the remote address before.
 func Raw(c net.Conn) (ahead []byte, raw net.Conn) {
 	u, ok := c.(*unread)
 	if !ok {
@@ -65,6 +74,14 @@ func Raw(c net.Conn) (ahead []byte, raw net.Conn) {
 type unread struct {
 	net.Conn
 	ahead []byte
+	from  net.Addr // nil: that of Conn
+}
+
+func (u *unread) RemoteAddr() net.Addr {
+	if u.from != nil {
+		return u.from
+	}
+	return u.Conn.RemoteAddr()
 }
 
 func (u *unread) Read(p []byte) (int, error) {

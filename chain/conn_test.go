@@ -30,6 +30,28 @@ func TestUnreadConforms(t *testing.T) {
 	})
 }
 
+func TestFrom(t *testing.T) {
+	a, b := testnet.Pipe(0)
+	defer a.Close()
+	defer b.Close()
+	from := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 9), Port: 9}
+	before := chain.From(chain.Unread(a, []byte("x")), from)
+	for name, c := range map[string]net.Conn{
+		"before": before, "after": chain.Unread(chain.From(a, from), []byte("x")),
+		"amid": chain.Unread(chain.From(chain.Unread(a, nil), from), []byte("x")),
+	} {
+		if c.RemoteAddr() != net.Addr(from) || c.LocalAddr() != a.LocalAddr() {
+			t.Errorf("%s: %v to %v", name, c.RemoteAddr(), c.LocalAddr())
+		}
+		if ahead, raw := chain.Raw(c); string(ahead) != "x" || raw != a {
+			t.Errorf("%s: %q before %T", name, ahead, raw)
+		}
+	}
+	if got := chain.Unread(a, []byte("x")).RemoteAddr(); got != a.RemoteAddr() {
+		t.Errorf("Unread alone is from %v", got)
+	}
+}
+
 func TestUnread(t *testing.T) {
 	a, b := testnet.TCPPair(t)
 	defer a.Close()

@@ -14,7 +14,8 @@ import (
 // Client is the file of the local side. Paths in it are ready to open: what was
 // relative starts at the folder of the file.
 type Client struct {
-	Listeners []Listener     `toml:"listen,required"` // at least one
+	Listeners []Listener     `toml:"listen"`
+	Forwards  []Forward      `toml:"forward"` // there is a Listener or a Forward
 	Hops      []Hop          `toml:"hop"`
 	Chains    []Chain        `toml:"chain"`
 	Routes    []Route        `toml:"route"` // the first that fits wins; none: everything is blocked
@@ -26,8 +27,8 @@ type Client struct {
 
 // Listener is one address that takes SOCKS and HTTP proxy requests.
 type Listener struct {
-	Address string `toml:"address,required"` // host:port; port 0 takes any that is free
-	Open    bool   `toml:"open"`             // serve beyond loopback without Users; default false
+	Address string `toml:"address,required"` // host:port, where port 0 takes any that is free, or unix:/path
+	Open    bool   `toml:"open"`             // serve beyond this user's reach without Users; default false
 	Users   []User `toml:"user"`             // none: no credentials are asked for
 
 	// EarlyReply tells clients yes before the tunnel is open; default false.
@@ -36,9 +37,15 @@ type Listener struct {
 	// Isolate is in what the tunnels that share anything are alike. Default: listener,
 	// user and client.
 	Isolate []Part `toml:"isolate"`
+
+	// Of a unix socket, and nil or of no use elsewhere.
+	Mode      fs.FileMode `toml:"mode"`       // permission bits; default 0600
+	AllowUIDs []int       `toml:"allow_uids"` // who may connect, besides what Mode says; see [Listener.UIDs]
 }
 
-func (l *Listener) setDefaults() { l.Isolate = []Part{PartListener, PartUser, PartClient} }
+func (l *Listener) setDefaults() {
+	l.Isolate, l.Mode = []Part{PartListener, PartUser, PartClient}, 0o600
+}
 
 // User is one who may use a listener or the egress.
 type User struct {

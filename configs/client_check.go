@@ -9,6 +9,7 @@ import (
 
 // check reports what is wrong with values that are each fine by themselves.
 func (c *Client) check(d *decoder) {
+	c.entrances(d)
 	for i, l := range c.Listeners {
 		l.check(d, at("listen", i))
 	}
@@ -34,6 +35,10 @@ func (c *Client) check(d *decoder) {
 	for i, r := range c.Routes {
 		r.check(d, i, chains)
 	}
+	for i, f := range c.Forwards {
+		f.check(d, at("forward", i), chains)
+	}
+	c.apart(d)
 }
 
 // names checks the names of hops or chains, which stand in logs and messages.
@@ -49,14 +54,19 @@ func (d *decoder) names(list string, names []string) {
 
 func (l Listener) check(d *decoder, path string) {
 	address := join(path, "address")
-	loopback := d.address(l.Address, address)
 	asks := d.has(join(path, "user")) && (len(l.Users) > 0 || d.failed[join(path, "user")])
-	switch {
-	case asks && l.Open:
+	if asks && l.Open {
 		d.fail(join(path, "open"), "stands beside users, and it means that none are asked for; remove one of the two")
-	case !asks && !loopback && !l.Open && !d.failed[join(path, "open")]:
-		d.fail(address, "%q can be reached from other machines and asks for no credentials; "+
-			"add a [[listen.user]], or listen on 127.0.0.1, or say open = true", l.Address)
+	}
+	excused := asks || l.Open || d.failed[join(path, "open")]
+	if _, ok := l.Socket(); ok {
+		l.checkSocket(d, path, excused)
+	} else {
+		d.onlySockets(path)
+		if !d.address(l.Address, address) && !excused {
+			d.fail(address, "%q can be reached from other machines and asks for no credentials; "+
+				"add a [[listen.user]], or listen on 127.0.0.1, or say open = true", l.Address)
+		}
 	}
 	d.isolation(l.Isolate, join(path, "isolate"))
 	users := join(path, "user")

@@ -208,6 +208,14 @@ func (d *decoder) value(v reflect.Value, in any, path string, f field) {
 		} else {
 			v.SetUint(uint64(n))
 		}
+	case reflect.Int:
+		if n, ok := in.(int64); !ok {
+			d.fail(path, "is %s, not a number; write one without quotes", kind(in))
+		} else if n < 0 || n > math.MaxInt32 {
+			d.fail(path, "%d is out of range; write a number from 0 to %d", n, math.MaxInt32)
+		} else {
+			v.SetInt(n)
+		}
 	case reflect.Uint32:
 		if n, ok := in.(int64); !ok {
 			d.fail(path, "is %s, not a mark; write a number without quotes", kind(in))

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"net/url"
 	"reflect"
@@ -72,6 +73,8 @@ var parsers = map[reflect.Type]parser{
 	reflect.TypeFor[netip.Addr]():    {"an address", `write it in "quotes", such as "192.0.2.7"`, parseAddr},
 	reflect.TypeFor[Pipeline]():      oneOf(PipelineAuto, PipelineOn, PipelineOff),
 	reflect.TypeFor[Part]():          oneOf(PartListener, PartUser, PartClient, PartTarget),
+	reflect.TypeFor[Network]():       oneOf(TCP, UDP),
+	reflect.TypeFor[fs.FileMode]():   {"a string", `write it in "quotes", such as "0660"`, parseMode},
 }
 
 func parseDuration(s string) (any, error) {

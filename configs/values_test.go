@@ -81,9 +81,9 @@ func TestFullClient(t *testing.T) {
 	hunter, apart := NewSecret("hunter2"), []Part{PartListener, PartUser, PartClient}
 	want := &Client{
 		Listeners: []Listener{
-			{Address: "127.0.0.1:1080", Isolate: apart},
-			{Address: ":1081", Users: []User{{"alice", hunter}, {"bob", NewSecret(" from env ")}}, Isolate: []Part{PartTarget, PartUser}},
-			{Address: "[2001:db8::1]:0", Open: true, Isolate: apart},
+			{Address: "127.0.0.1:1080", Mode: 0o600, Isolate: apart},
+			{Address: ":1081", Users: []User{{"alice", hunter}, {"bob", NewSecret(" from env ")}}, Mode: 0o600, Isolate: []Part{PartTarget, PartUser}},
+			{Address: "[2001:db8::1]:0", Open: true, Mode: 0o600, Isolate: apart},
 		},
 		Hops: []Hop{
 			{

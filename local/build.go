@@ -6,15 +6,18 @@ import (
 
 	"github.com/byway-proxy/byway/chain"
 	"github.com/byway-proxy/byway/configs"
+	"github.com/byway-proxy/byway/relay"
 	"github.com/byway-proxy/byway/route"
 )
 
 // A Path is one way that traffic can take, for people.
 type Path struct {
-	From  string   // the rule, file:line
+	From  string   // the rule or forward, file:line
 	To    string   // "direct", "block" or the chain's name
 	Hops  []string // the names of the chain's hops
 	Reach string   // how hop 1 is reached: its address and who resolves its name
+
+	Forward *configs.Forward // if it is the way of one, and of no rule
 }
 
 // Direct reports whether traffic leaves from here without a hop.
@@ -25,7 +28,8 @@ type plan struct {
 	chains map[string]*chain.Chain
 	table  route.Table
 	paths  []Path
-	notes  []string // what is asked for, and done without
+	ways   []relay.Decision // of the forwards, in their order
+	notes  []string         // what is asked for, and done without
 }
 
 func (p *plan) close() {
@@ -55,26 +59,49 @@ func build(c *configs.Client, base chain.Dialer) (*plan, error) {
 		}
 		reach[ch.Name] = path
 	}
-	for i, r := range c.Routes {
-		place := c.Errorf(fmt.Sprintf("route[%d]", i), "here")
-		from := fmt.Sprintf("%s:%d", place.File, place.Line)
-		rule, path := route.Rule{Via: r.To, Place: from}, Path{To: r.To}
-		switch r.To {
-		case configs.Block:
-		case configs.Direct:
-			rule.To = base
-		default:
-			ch, ok := p.chains[r.To]
-			if !ok {
-				p.close()
-				return nil, c.Errorf(fmt.Sprintf("route[%d].to", i), "chain %q is not defined", r.To)
-			}
-			rule.To, path = ch, reach[r.To]
-		}
-		path.From = from
-		p.table, p.paths = append(p.table, rule), append(p.paths, path)
+	if err := p.rules(c, base, reach); err != nil {
+		p.close()
+		return nil, err
+	}
+	if err := p.forwards(c, base, reach); err != nil {
+		p.close()
+		return nil, err
 	}
 	return p, nil
+}
+
+// rules makes the table of the routes.
+func (p *plan) rules(c *configs.Client, base chain.Dialer, reach map[string]Path) error {
+	for i, r := range c.Routes {
+		table := fmt.Sprintf("route[%d]", i)
+		d, path, err := p.way(c, table, r.To, base, reach)
+		if err != nil {
+			return err
+		}
+		p.table = append(p.table, route.Rule{To: d, Via: r.To, Place: path.From})
+		p.paths = append(p.paths, path)
+	}
+	return nil
+}
+
+// way returns the dialer that is named by the key "to" of a table, nil for
+// [configs.Block], and what there is to say of it.
+func (p *plan) way(c *configs.Client, table, to string, base chain.Dialer, reach map[string]Path) (chain.Dialer, Path, error) {
+	place := c.Errorf(table, "here")
+	path, d := Path{To: to}, chain.Dialer(nil)
+	switch to {
+	case configs.Block:
+	case configs.Direct:
+		d = base
+	default:
+		ch, ok := p.chains[to]
+		if !ok {
+			return nil, Path{}, c.Errorf(table+".to", "chain %q is not defined", to)
+		}
+		d, path = ch, reach[to]
+	}
+	path.From = fmt.Sprintf("%s:%d", place.File, place.Line)
+	return d, path, nil
 }
 
 // chain makes chain i over base, as its first hop wants that.

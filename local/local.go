@@ -24,6 +24,7 @@ type Server struct {
 	relay     *relay.Relay
 	flows     *socks.Flows
 	listeners []*listener
+	forwards  []*udpForward  // those of datagrams
 	wg        sync.WaitGroup // conns being served
 }
 
@@ -64,19 +65,30 @@ func (s *Server) Close() error {
 	return nil
 }
 
-// Listen opens the listeners and returns their addresses. On failure none is open.
-func (s *Server) Listen(ctx context.Context) ([]net.Addr, error) {
-	var addrs []net.Addr
+// Listen opens the listeners and forwards and returns their addresses, in the order
+// of the file. On failure none is open.
+func (s *Server) Listen(ctx context.Context) (listeners, forwards []net.Addr, err error) {
+	defer func() {
+		if err != nil {
+			s.closeListeners()
+		}
+	}()
 	for i := range s.config.Listeners {
 		l, err := s.listen(ctx, i)
 		if err != nil {
-			s.closeListeners()
-			return nil, err
+			return nil, nil, err
 		}
 		s.listeners = append(s.listeners, l)
-		addrs = append(addrs, l.Addr())
+		listeners = append(listeners, l.Addr())
 	}
-	return addrs, nil
+	for i := range s.config.Forwards {
+		at, err := s.forward(ctx, i)
+		if err != nil {
+			return nil, nil, err
+		}
+		forwards = append(forwards, at)
+	}
+	return listeners, forwards, nil
 }
 
 func (s *Server) listen(ctx context.Context, i int) (*listener, error) {
@@ -85,14 +97,15 @@ func (s *Server) listen(ctx context.Context, i int) (*listener, error) {
 	if err != nil {
 		return nil, s.config.Errorf(fmt.Sprintf("listen[%d].user", i), "%w", err)
 	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Address)
+	l, allowed, err := s.open(ctx, i)
 	if err != nil {
-		return nil, s.config.Errorf(fmt.Sprintf("listen[%d].address", i), "cannot be listened on: %w", err)
+		return nil, err
 	}
 	limit := s.config.Timeouts.Handshake
 	request := relay.Request{Listener: l.Addr().String(), EarlyReply: c.EarlyReply, Isolate: isolation(c)}
 	out := &listener{
 		Listener: l,
+		allowed:  allowed,
 		limit:    limit,
 		socks:    &socks.Server{Relay: s.relay, Limit: limit, Flows: s.flows, Request: request},
 		http:     &httpproxy.Server{Relay: s.relay, Limit: limit, Request: request, SOCKS: true},
@@ -137,6 +150,9 @@ func (s *Server) Serve(ctx context.Context) error {
 	for _, l := range s.listeners {
 		accepting.Go(func() { s.accept(work, l) })
 	}
+	for _, u := range s.forwards {
+		accepting.Go(func() { u.serve(work) })
+	}
 	<-ctx.Done()
 	s.closeListeners()
 	accepting.Wait()
@@ -146,11 +162,16 @@ func (s *Server) Serve(ctx context.Context) error {
 		s.log.Info("draining", "tunnels", n, "limit", s.config.Timeouts.Drain)
 	}
 	for _, l := range s.listeners {
-		_ = l.http.Close() // conns to targets that wait for another request
+		if l.http != nil {
+			_ = l.http.Close() // conns to targets that wait for another request
+		}
 	}
 	err := s.relay.Shutdown(drain)
 	cut() // handshakes under way
 	s.wg.Wait()
+	for _, u := range s.forwards {
+		u.wg.Wait()
+	}
 	s.plan.close()
 	if err != nil {
 		return fmt.Errorf("some tunnels did not end within %v and were cut", s.config.Timeouts.Drain)
@@ -162,13 +183,22 @@ func (s *Server) closeListeners() {
 	for _, l := range s.listeners {
 		_ = l.Close()
 	}
+	for _, u := range s.forwards {
+		_ = u.Close()
+	}
 }
 
 type listener struct {
 	net.Listener
-	limit time.Duration
+	allowed peers
+	limit   time.Duration
+
+	// A listener for proxy requests has these,
 	socks *socks.Server
 	http  *httpproxy.Server
+
+	// and a forward what each of its requests is, save for the client.
+	request *relay.Request
 }
 
 // accept serves each conn of l in a goroutine of its own until l is closed.
@@ -192,6 +222,15 @@ func (s *Server) accept(ctx context.Context, l *listener) {
 }
 
 func (s *Server) serveConn(ctx context.Context, l *listener, c net.Conn) {
+	c, err := l.allowed.admit(c)
+	if err != nil {
+		s.relay.Trace.Bad(l.Addr().String(), err)
+		return
+	}
+	if l.request != nil {
+		s.serveForward(ctx, l, c)
+		return
+	}
 	stop := context.AfterFunc(ctx, func() { _ = c.SetReadDeadline(time.Unix(1, 0)) })
 	speaks, conn, err := sniff(c, l.limit)
 	stop()

@@ -48,7 +48,7 @@ func serve(t testing.TB, text string, base chain.Dialer) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	addrs, err := s.Listen(t.Context())
+	addrs, forwards, err := s.Listen(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func serve(t testing.TB, text string, base chain.Dialer) string {
 			t.Errorf("Serve: %v", err)
 		}
 	})
-	return addrs[0].String()
+	return append(addrs, forwards...)[0].String()
 }
 
 // socksServer is a SOCKS server that dials with d, at an address of its own.

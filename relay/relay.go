@@ -19,6 +19,10 @@ type Request struct {
 	Client   net.Addr // the client's address; may be nil
 	Listener string   // the address of the listener it came to
 
+	// Decided, if not nil, is where it goes, and no Router is asked: its listener has
+	// one way out, as a port forward has.
+	Decided *Decision
+
 	// EarlyReply has the client told yes before the dial, so that what it says
 	// first travels along with the request (chain.FirstData). What the dial comes to is
 	// lost to it: if it fails, the client's end is aborted. What the Router blocks is
@@ -138,12 +142,16 @@ func (r *Relay) Serve(ctx context.Context, p Pending) error {
 	return err
 }
 
-// Route asks the Router where q goes. The error is [ErrBlocked], which the Trace
-// has been told, or nil. With [Relay.Dial] it is for protocol code that has no one
-// tunnel per request, such as a pool of HTTP connections.
+// Route tells where q goes: as it was decided beforehand, or else as the Router
+// says. The error is [ErrBlocked], which the Trace has been told, or nil. With
+// [Relay.Dial] it is for protocol code that has no one tunnel per request, such as
+// a pool of HTTP connections.
 func (r *Relay) Route(ctx context.Context, q Request) (Decision, error) {
 	var d Decision
-	if r.Router != nil {
+	switch {
+	case q.Decided != nil:
+		d = *q.Decided
+	case r.Router != nil:
 		d = r.Router.Route(ctx, q)
 	}
 	if d.Dialer == nil {

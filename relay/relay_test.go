@@ -48,6 +48,40 @@ func dialerOf(conns ...net.Conn) chain.Dialer {
 	})
 }
 
+// decided is a pending whose listener has one way out.
+type decided struct {
+	pending
+	way relay.Decision
+}
+
+func (d *decided) Request() relay.Request {
+	q := d.pending.Request()
+	q.Decided = &d.way
+	return q
+}
+
+// TestDecided asks no Router what was decided beforehand, not even where that is nothing.
+func TestDecided(t *testing.T) {
+	wrong := relay.RouterFunc(func(context.Context, relay.Request) relay.Decision {
+		t.Error("the router was asked")
+		return relay.Decision{}
+	})
+	r := &relay.Relay{Router: wrong}
+	conn, far := testnet.Pipe(0)
+	client, app := testnet.Pipe(0)
+	_, _ = far.Close(), app.Close()
+	p := &decided{pending{conn: client}, relay.Decision{Dialer: dialerOf(conn), Via: "forward"}}
+	if err := r.Serve(t.Context(), p); err != nil || !p.accepted {
+		t.Errorf("%v, accepted: %v", err, p.accepted)
+	}
+	client, app = testnet.Pipe(0)
+	defer app.Close()
+	p = &decided{pending: pending{conn: client}}
+	if err := r.Serve(t.Context(), p); !errors.Is(err, relay.ErrBlocked) || p.accepted {
+		t.Errorf("without a dialer: %v, accepted: %v", err, p.accepted)
+	}
+}
+
 func TestServeBlocksWithoutADecision(t *testing.T) {
 	for name, r := range map[string]*relay.Relay{
 		"no router":     {},

@@ -97,7 +97,7 @@ func (s *Server) handshake(ctx context.Context, conn net.Conn, all bool) (*pendi
 	defer x.release()
 	p := &pending{conn: raw, limit: s.limit(), command: commandConnect, all: all}
 	p.request = s.Request
-	p.request.Network, p.request.Client = "tcp", raw.RemoteAddr()
+	p.request.Network, p.request.Client = "tcp", conn.RemoteAddr()
 	err := chain.Handshake(ctx, raw, s.limit(), func() error {
 		err := s.read(x, p)
 		if said := x.flush(); err == nil {

@@ -48,38 +48,88 @@ func checkClient(w io.Writer, file string) error {
 	}
 	defer s.Close() //nolint:errcheck // nothing was opened
 	var b strings.Builder
-	for _, l := range cfg.Listeners {
-		who := "anybody who can reach it"
-		if len(l.Users) > 0 {
-			who = countUsers(len(l.Users))
-		}
-		fmt.Fprintf(&b, "listen  %s for %s\n", l.Address, who)
+	for i := range cfg.Listeners {
+		fmt.Fprintf(&b, "listen  %s for %s\n", cfg.Listeners[i].Address, clientsOf(&cfg.Listeners[i]))
 	}
-	direct := 0
-	for _, p := range s.Paths() {
-		fmt.Fprintf(&b, "route   %s: to %s", p.From, p.To)
+	describe(&b, s.Paths(), len(cfg.Listeners) > 0)
+	fmt.Fprintf(&b, "ok      %s: %s\n", file, verdict(s.Paths()))
+	_, err = io.WriteString(w, b.String())
+	return err
+}
+
+// clientsOf tells who may use a listener.
+func clientsOf(l *configs.Listener) string {
+	who := "anybody who can reach it"
+	if len(l.Users) > 0 {
+		who = countUsers(len(l.Users))
+	}
+	if _, ok := l.Socket(); !ok {
+		return who
+	}
+	switch uids, own := l.UIDs(); {
+	case own:
+		return who + ", if it is the system's user that runs byway, or root"
+	case uids != nil:
+		return who + ", if it is one of the system's users " + strings.Trim(fmt.Sprint(uids), "[]")
+	}
+	return fmt.Sprintf("%s, with mode %04o", who, l.Mode)
+}
+
+// describe writes where rules and forwards lead, and what of it goes direct. Without
+// a rule, it says what that means to those who listen.
+func describe(b *strings.Builder, paths []local.Path, listens bool) {
+	routes := 0
+	for _, p := range paths {
+		target := "target"
+		if f := p.Forward; f != nil {
+			target = f.Target
+			fmt.Fprintf(b, "forward %s: %s %s to %s by %s", p.From, f.Network, f.Listen, f.Target, p.To)
+		} else {
+			routes++
+			fmt.Fprintf(b, "route   %s: to %s", p.From, p.To)
+		}
 		if len(p.Hops) > 0 {
-			fmt.Fprintf(&b, ": %s > target", strings.Join(p.Hops, " > "))
+			fmt.Fprintf(b, ": %s > %s", strings.Join(p.Hops, " > "), target)
 		}
 		b.WriteByte('\n')
 		switch {
+		case p.Direct() && p.Forward != nil:
+			fmt.Fprintf(b, "direct  %s: %s is reached from here, its name resolved by this system\n", p.From, target)
 		case p.Direct():
-			direct++
-			fmt.Fprintf(&b, "direct  %s: targets are reached from here, their names resolved by this system\n", p.From)
+			fmt.Fprintf(b, "direct  %s: targets are reached from here, their names resolved by this system\n", p.From)
 		case len(p.Hops) > 0:
-			fmt.Fprintf(&b, "direct  %s: hop 1 %s alone, at %s\n", p.From, p.Hops[0], p.Reach)
+			fmt.Fprintf(b, "direct  %s: hop 1 %s alone, at %s\n", p.From, p.Hops[0], p.Reach)
 		}
 	}
-	if len(s.Paths()) == 0 {
+	if routes == 0 && listens {
 		b.WriteString("route   none: everything is blocked\n")
 	}
-	verdict := "no traffic goes direct"
-	if direct > 0 {
-		verdict = fmt.Sprintf("%d of %d routes go direct", direct, len(s.Paths()))
+}
+
+// verdict sums up what goes direct.
+func verdict(paths []local.Path) string {
+	var all, direct struct{ routes, forwards int }
+	for _, p := range paths {
+		n, d := &all.routes, &direct.routes
+		if p.Forward != nil {
+			n, d = &all.forwards, &direct.forwards
+		}
+		*n++
+		if p.Direct() {
+			*d++
+		}
 	}
-	fmt.Fprintf(&b, "ok      %s: %s\n", file, verdict)
-	_, err = io.WriteString(w, b.String())
-	return err
+	var said []string
+	if direct.routes > 0 {
+		said = append(said, fmt.Sprintf("%d of %d routes", direct.routes, all.routes))
+	}
+	if direct.forwards > 0 {
+		said = append(said, fmt.Sprintf("%d of %d forwards", direct.forwards, all.forwards))
+	}
+	if said == nil {
+		return "no traffic goes direct"
+	}
+	return strings.Join(said, " and ") + " go direct"
 }
 
 func checkEgress(w io.Writer, file string) error {

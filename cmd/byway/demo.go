@@ -149,7 +149,7 @@ func (d *demo) run(ctx context.Context, listen string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	addrs, err := s.Listen(ctx)
+	addrs, _, err := s.Listen(ctx)
 	if err != nil {
 		_ = s.Close()
 		return fmt.Errorf("%w; choose another address by --listen", err)

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/url"
 	"slices"
@@ -56,22 +57,35 @@ func runCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		addrs, err := s.Listen(c.Context())
+		listeners, forwards, err := s.Listen(c.Context())
 		if err != nil {
 			return err
 		}
-		for _, a := range addrs {
-			logger.Info("listening", "address", a.String())
-		}
-		for _, p := range s.Paths() {
-			logger.Info("route", "rule", p.From, "to", p.To, "hops", strings.Join(p.Hops, " > "))
-		}
-		if len(s.Paths()) == 0 {
-			logger.Warn("no route: everything is blocked")
-		}
+		tell(logger, s, listeners, forwards)
 		return s.Serve(c.Context())
 	}
 	return c
+}
+
+// tell says where s listens, and where that leads.
+func tell(log *slog.Logger, s *local.Server, listeners, forwards []net.Addr) {
+	for _, a := range listeners {
+		log.Info("listening", "address", a.String())
+	}
+	routes := 0
+	for _, p := range s.Paths() {
+		hops := strings.Join(p.Hops, " > ")
+		if p.Forward != nil {
+			log.Info("forwarding", "address", forwards[0].String(), "target", p.Forward.Target, "to", p.To, "hops", hops)
+			forwards = forwards[1:]
+			continue
+		}
+		routes++
+		log.Info("route", "rule", p.From, "to", p.To, "hops", hops)
+	}
+	if routes == 0 && len(listeners) > 0 {
+		log.Warn("no route: everything is blocked")
+	}
 }
 
 // clientFrom is the configuration that --listen and --via stand for.

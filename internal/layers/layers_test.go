@@ -22,7 +22,7 @@ var allowed = map[string][]string{
 	"hop":          {"chain", "socks", "httpproxy", "hop/ssh"},
 	"hop/ssh":      {"chain", "internal/stream"},
 	"route":        {"chain", "relay"},
-	"local":        {"chain", "relay", "socks", "httpproxy", "hop", "hop/ssh", "route", "configs"},
+	"local":        {"chain", "relay", "socks", "httpproxy", "hop", "hop/ssh", "route", "configs", "internal/datagram", "internal/deadline", "internal/sockets"},
 	"egress":       {"chain", "relay", "httpproxy", "hop", "route", "configs", "egress/users", "egress/front"},
 	"egress/users": {},
 	"egress/front": {},
@@ -30,6 +30,7 @@ var allowed = map[string][]string{
 	"cmd/byway":    {"*"},
 
 	"internal/deadline": {},
+	"internal/sockets":  {},
 	"internal/stream":   {"internal/deadline"},
 	"internal/datagram": {"internal/deadline"},
 	"internal/testnet":  {"chain", "internal/datagram", "internal/deadline"},
@@ -48,7 +49,8 @@ var outside = map[string][]string{
 	"hop/ssh":   {"golang.org/x/crypto/ssh", "golang.org/x/crypto/ssh/agent", "golang.org/x/crypto/ssh/knownhosts"},
 	"cmd/byway": {"github.com/spf13/cobra", "github.com/lmittmann/tint"},
 
-	"internal/netlab": {"golang.org/x/sys/unix"},
+	"internal/netlab":  {"golang.org/x/sys/unix"},
+	"internal/sockets": {"golang.org/x/sys/unix"},
 }
 
 type pkg struct {

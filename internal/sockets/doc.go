@@ -1,0 +1,3 @@
+// Package sockets listens on unix sockets that nobody reaches before they have
+// their mode, and tells who is at the other end of one.
+package sockets

@@ -1,0 +1,196 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/byway-proxy/byway/internal/datagram"
+	"github.com/byway-proxy/byway/internal/deadline"
+	"github.com/byway-proxy/byway/relay"
+)
+
+const (
+	maxFlows = 1024        // of one forward at a time
+	deafFor  = time.Second // to a client whose flow could not be opened
+)
+
+var errFlows = errors.New("too many flows at once; the datagram of a new client is dropped")
+
+// A packetConn is the part of *net.UDPConn that a forward uses.
+type packetConn interface {
+	ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error)
+	WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error)
+	LocalAddr() net.Addr
+	Close() error
+}
+
+// A udpForward carries the datagrams that come to its socket, one flow for each
+// client's address. A flow lasts until the relay finds it idle.
+type udpForward struct {
+	socket  packetConn
+	request relay.Request // what each is, save for the client
+	relay   *relay.Relay
+
+	mu    sync.Mutex
+	flows map[netip.AddrPort]*udpFlow
+	over  bool
+	wg    sync.WaitGroup
+}
+
+// forwardUDP listens at the address of forward i.
+func (s *Server) forwardUDP(i int) (*udpForward, error) {
+	f := &s.config.Forwards[i]
+	key := fmt.Sprintf("forward[%d].listen", i)
+	at, err := net.ResolveUDPAddr("udp", f.Listen)
+	if err != nil {
+		return nil, s.config.Errorf(key, "cannot be listened on: %w", err)
+	}
+	if !f.Open && !at.IP.IsLoopback() {
+		return nil, s.config.Errorf(key, "%q is %v here, which other machines can reach; listen on 127.0.0.1", f.Listen, at)
+	}
+	socket, err := net.ListenUDP("udp", at)
+	if err != nil {
+		return nil, s.config.Errorf(key, "cannot be listened on: %w", err)
+	}
+	q := relay.Request{Network: "udp", Addr: f.Target, Listener: socket.LocalAddr().String(), Decided: &s.plan.ways[i]}
+	return newUDPForward(socket, q, s.relay), nil
+}
+
+func newUDPForward(socket packetConn, q relay.Request, r *relay.Relay) *udpForward {
+	return &udpForward{socket: socket, request: q, relay: r, flows: make(map[netip.AddrPort]*udpFlow)}
+}
+
+// serve takes datagrams until u is closed. ctx bounds the flows.
+func (u *udpForward) serve(ctx context.Context) {
+	buf := make([]byte, datagram.Max+1)
+	for pause := time.Duration(0); ; {
+		n, from, err := u.socket.ReadFromUDPAddrPort(buf)
+		switch {
+		case err == nil:
+			pause = 0
+			u.take(ctx, buf[:n], from)
+		case errors.Is(err, net.ErrClosed):
+			return
+		case errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET):
+			// News of a client that has gone.
+		default:
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			time.Sleep(pause)
+		}
+	}
+}
+
+// take hands a datagram to the flow of its client, a new one if need be.
+func (u *udpForward) take(ctx context.Context, b []byte, from netip.AddrPort) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	f := u.flows[from]
+	if f == nil {
+		if u.over {
+			return
+		}
+		if len(u.flows) >= maxFlows {
+			u.relay.Trace.Bad(u.request.Listener, errFlows)
+			return
+		}
+		f = &udpFlow{of: u, client: from}
+		u.flows[from] = f
+		u.wg.Go(func() { u.carry(ctx, f) })
+	}
+	f.in.Put(b, nil) // or drops it, as a socket's buffer does
+}
+
+// carry serves a flow to its end.
+func (u *udpForward) carry(ctx context.Context, f *udpFlow) {
+	q := u.request
+	q.Client = net.UDPAddrFromAddrPort(f.client)
+	p := &forwarded{conn: f, request: q}
+	if err := u.relay.Serve(ctx, p); err != nil && !p.accepted && ctx.Err() == nil {
+		// Whoever keeps sending does not make us dial as often.
+		wait := time.NewTimer(deafFor)
+		defer wait.Stop()
+		select {
+		case <-wait.C:
+		case <-ctx.Done():
+		}
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.flows, f.client)
+}
+
+// Close ends u and its flows: they have no other end to wait for.
+func (u *udpForward) Close() error {
+	u.mu.Lock()
+	u.over = true
+	for _, f := range u.flows {
+		f.in.Close(io.EOF)
+	}
+	u.mu.Unlock()
+	return u.socket.Close()
+}
+
+// A udpFlow is the client's end of a flow, as a conn of one datagram per Read and Write.
+type udpFlow struct {
+	of     *udpForward
+	client netip.AddrPort
+	in     datagram.Inbox
+	by     deadline.Deadline // of writing
+}
+
+func (f *udpFlow) Read(p []byte) (int, error) {
+	n, _, err := f.in.ReadFrom(p)
+	return n, f.opError("read", err)
+}
+
+func (f *udpFlow) Write(p []byte) (int, error) {
+	err := f.in.Err()
+	if err == io.EOF {
+		err = net.ErrClosed
+	}
+	if err == nil && f.by.Passed() {
+		err = os.ErrDeadlineExceeded
+	}
+	if err != nil {
+		return 0, f.opError("write", err)
+	}
+	return f.of.socket.WriteToUDPAddrPort(p, f.client)
+}
+
+func (f *udpFlow) opError(op string, err error) error {
+	if err == nil || err == io.EOF {
+		return err
+	}
+	return &net.OpError{Op: op, Net: "udp", Source: f.LocalAddr(), Addr: f.RemoteAddr(), Err: err}
+}
+
+func (f *udpFlow) Close() error {
+	if !f.in.Close(net.ErrClosed) {
+		return f.opError("close", net.ErrClosed)
+	}
+	f.by.Set(time.Time{}) // its timer is needed no more
+	return nil
+}
+
+func (f *udpFlow) LocalAddr() net.Addr  { return f.of.socket.LocalAddr() }
+func (f *udpFlow) RemoteAddr() net.Addr { return net.UDPAddrFromAddrPort(f.client) }
+
+func (f *udpFlow) SetDeadline(t time.Time) error {
+	f.by.Set(t)
+	return f.in.SetReadDeadline(t)
+}
+
+func (f *udpFlow) SetReadDeadline(t time.Time) error { return f.in.SetReadDeadline(t) }
+
+func (f *udpFlow) SetWriteDeadline(t time.Time) error {
+	f.by.Set(t)
+	return nil
+}

@@ -1,0 +1,88 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+
+	"github.com/byway-proxy/byway/chain"
+	"github.com/byway-proxy/byway/configs"
+	"github.com/byway-proxy/byway/internal/sockets"
+)
+
+// open listens at the address of listener i, and tells whom to take there.
+func (s *Server) open(ctx context.Context, i int) (net.Listener, peers, error) {
+	c := &s.config.Listeners[i]
+	key := fmt.Sprintf("listen[%d].", i)
+	path, ok := c.Socket()
+	if !ok {
+		l, err := s.openTCP(ctx, c.Address, c.Open || len(c.Users) > 0, key+"address")
+		return l, peers{}, err
+	}
+	if c.AllowUIDs != nil && !sockets.TellsPeer {
+		return nil, peers{}, s.config.Errorf(key+"allow_uids", "this system does not tell who connects; remove it, and use mode")
+	}
+	l, err := sockets.Listen(ctx, path, c.Mode)
+	if errors.Is(err, errors.ErrUnsupported) {
+		err = errors.New("sockets have no mode on this system; listen on 127.0.0.1")
+	}
+	if err != nil {
+		return nil, peers{}, s.config.Errorf(key+"address", "cannot be listened on: %w", err)
+	}
+	return l, peersOf(c), nil
+}
+
+// openTCP listens at host:port. Unless that may be beyond loopback, it makes sure
+// that it is not: "localhost" is what this system says it is.
+func (s *Server) openTCP(ctx context.Context, address string, beyond bool, key string) (net.Listener, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, s.config.Errorf(key, "cannot be listened on: %w", err)
+	}
+	if at, ok := l.Addr().(*net.TCPAddr); !beyond && (!ok || !at.IP.IsLoopback()) {
+		_ = l.Close()
+		return nil, s.config.Errorf(key, "%q is %v here, which other machines can reach; listen on 127.0.0.1", address, l.Addr())
+	}
+	return l, nil
+}
+
+// peers says who may be at the other end of a unix socket. Its zero value is for
+// listeners that are none.
+type peers struct {
+	unix bool
+	uids []sockets.UID // nil leaves it to the mode
+}
+
+func peersOf(c *configs.Listener) peers {
+	p := peers{unix: true}
+	all, own := c.UIDs()
+	if own && sockets.TellsPeer {
+		all = []int{0, os.Geteuid()}
+	}
+	for _, uid := range all {
+		p.uids = append(p.uids, sockets.UID(uid)) //nolint:gosec // configs gives no others
+	}
+	return p
+}
+
+// admit returns c, whose remote address tells the user, or closes it.
+func (p peers) admit(c net.Conn) (net.Conn, error) {
+	if !p.unix {
+		return c, nil
+	}
+	uid, err := sockets.Peer(c)
+	switch {
+	case errors.Is(err, errors.ErrUnsupported) && p.uids == nil:
+		return c, nil
+	case err == nil && p.uids != nil && !slices.Contains(p.uids, uid):
+		err = fmt.Errorf("%v may not use the socket; see allow_uids", uid)
+	}
+	if err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	return chain.From(c, uid), nil
+}
