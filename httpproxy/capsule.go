@@ -1,9 +1,6 @@
 package httpproxy
 
-import (
-	"encoding/binary"
-	"io"
-)
+import "encoding/binary"
 
 // Capsule types of draft-ietf-httpbis-connect-tcp, in the variable-length
 // integers of RFC 9000 §16. See the package's doc for what they are good for.
@@ -30,10 +27,9 @@ func putCapsuleHead(b []byte, kind uint32, n int) {
 	binary.BigEndian.PutUint32(b[4:], 2<<30|uint32(n))
 }
 
-// capsules is a source of the payload of DATA and FINAL_DATA capsules. Others
-// are skipped (RFC 9297 §3.2).
+// capsules takes the payload of DATA and FINAL_DATA capsules out of a stream. Others
+// are skipped (RFC 9297 §3.2). It is an h2.Filter.
 type capsules struct {
-	r    io.Reader
 	head [16]byte // a head that has come in part
 	have int
 	left uint64 // payload of the present capsule still to come
@@ -41,52 +37,32 @@ type capsules struct {
 	done bool // FINAL_DATA has come to its end
 }
 
-func (c *capsules) next(buf []byte) ([]byte, error) {
-	for {
-		if c.done {
-			return nil, io.EOF
-		}
-		n, err := c.r.Read(buf)
-		out := c.payload(buf[:n])
-		switch {
-		case c.done && len(out) == 0:
-			return nil, io.EOF
-		case c.done:
-			return out, nil
-		case err == io.EOF && (c.left > 0 || c.have > 0):
-			err = io.ErrUnexpectedEOF
-		}
-		if len(out) > 0 || err != nil {
-			return out, err
-		}
-	}
-}
-
-// payload takes the heads out of b in place.
-func (c *capsules) payload(b []byte) []byte {
-	from, to := 0, 0
-	for i := 0; i < len(b) && !c.done; {
+// Next returns the next bytes of payload in b, how much of b is done with, and
+// whether FINAL_DATA has come to its end.
+func (c *capsules) Next(b []byte) (data []byte, used int, end bool) {
+	for used < len(b) && !c.done {
 		if c.left == 0 {
-			c.head[c.have] = b[i]
+			c.head[c.have] = b[used]
 			c.have++
-			i++
+			used++
 			c.parse()
 			continue
 		}
-		k := int(min(c.left, uint64(len(b)-i)))
-		switch {
-		case c.kind != capsuleData && c.kind != capsuleFinal:
-		case to == from:
-			from, to = i, i+k
-		default:
-			to += copy(b[to:], b[i:i+k])
-		}
-		i += k
+		k := int(min(c.left, uint64(len(b)-used)))
+		data = b[used : used+k]
+		used += k
 		c.left -= uint64(k)
+		ours := c.kind == capsuleData || c.kind == capsuleFinal
 		c.done = c.left == 0 && c.kind == capsuleFinal
+		if ours {
+			return data, used, c.done
+		}
 	}
-	return b[from:to]
+	return nil, used, c.done
 }
+
+// Whole reports whether no capsule is under way.
+func (c *capsules) Whole() bool { return c.done || c.left == 0 && c.have == 0 }
 
 // parse takes in the head once it is complete.
 func (c *capsules) parse() {

@@ -3,7 +3,6 @@ package httpproxy
 import (
 	"bufio"
 	"bytes"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -144,19 +143,10 @@ func FuzzConnectReply(f *testing.F) {
 func FuzzCapsules(f *testing.F) {
 	f.Add([]byte("\xa0\x28\xd7\xf0\x80\x00\x00\x02hi\xa0\x28\xd7\xf1\x00"), 3)
 	f.Fuzz(func(t *testing.T, b []byte, size int) {
-		read := func(size int) (out []byte, err error) {
-			c := &capsules{r: bytes.NewReader(b)}
-			for buf := make([]byte, size); err == nil; {
-				var p []byte
-				p, err = c.next(buf)
-				out = append(out, p...)
-			}
-			return out, err
-		}
-		whole, err := read(len(b) + 1)
-		parts, err2 := read(1 + (size&0x7fffffff)%100)
-		if !bytes.Equal(whole, parts) || err != err2 || err != io.EOF && err != io.ErrUnexpectedEOF {
-			t.Errorf("whole: %q, %v; in parts: %q, %v", whole, err, parts, err2)
+		whole, end, done := unpack(b, len(b)+1)
+		parts, end2, done2 := unpack(b, 1+(size&0x7fffffff)%100)
+		if !bytes.Equal(whole, parts) || end != end2 || done != done2 || end && !done {
+			t.Errorf("whole: %q, %v, %v; in parts: %q, %v, %v", whole, end, done, parts, end2, done2)
 		}
 	})
 }

@@ -5,11 +5,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
-	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/byway-proxy/byway/chain"
+	"github.com/byway-proxy/byway/internal/h2"
 )
 
 // HopTLS returns the hop of an https:// proxy at addr, host:port. With a proxy
@@ -25,13 +26,18 @@ func HopTLS(addr string, o HopOptions) chain.Hop {
 		if err := checkHop(addr); err != nil {
 			return nil, err
 		}
+		budget := h2.NewBudget(windowBudget)
 		return chain.PerIdentity(maxIdentities, func() (chain.Dialer, error) {
-			return newTLSHop(next, addr, o), nil
+			return newTLSHop(next, addr, o, budget), nil
 		}), nil
 	}}
 }
 
-func newTLSHop(next chain.Dialer, addr string, o HopOptions) *tlsHop {
+// windowBudget is how much the windows of a hop's tunnels may grow in all, in bytes:
+// what they could come to hold for apps that read slowly.
+const windowBudget = 256 << 20
+
+func newTLSHop(next chain.Dialer, addr string, o HopOptions, budget *h2.Budget) *tlsHop {
 	cfg := o.TLS.Clone()
 	if cfg == nil {
 		cfg = &tls.Config{}
@@ -42,20 +48,24 @@ func newTLSHop(next chain.Dialer, addr string, o HopOptions) *tlsHop {
 	if cfg.ServerName == "" {
 		cfg.ServerName, _, _ = net.SplitHostPort(addr)
 	}
-	return &tlsHop{next: next, addr: addr, o: o, tls: cfg, transport: newTransport(&o)}
+	h := &tlsHop{next: next, addr: addr, o: o, tls: cfg, budget: budget}
+	h.pool.idle, h.pool.ahead = o.IdleLimit, h.prepare
+	return h
 }
 
 type tlsHop struct {
-	next      chain.Dialer
-	addr      string
-	o         HopOptions
-	tls       *tls.Config
-	transport *http.Transport
-	pool      pool
-	single    atomic.Bool // the proxy was last seen to have no HTTP/2
+	next   chain.Dialer
+	addr   string
+	o      HopOptions
+	tls    *tls.Config
+	budget *h2.Budget
+	pool   pool
+	single atomic.Bool // the proxy was last seen to have no HTTP/2
 
 	mu      sync.Mutex
 	opening *opening
+	id      chain.Identity // whose the sessions are
+	failed  time.Time      // when a session that no dial waited for last could not be had
 }
 
 // attempts is how many sessions a dial may find dead before it is an error.
@@ -73,7 +83,7 @@ func (h *tlsHop) DialContext(ctx context.Context, network, addr string) (net.Con
 		if conn != nil {
 			return connectOver(ctx, conn, addr, &h.o)
 		}
-		conn, err = s.open(ctx, addr, &h.o)
+		conn, err = open(ctx, s, addr, &h.o)
 		var stale staleError
 		if !errors.As(err, &stale) {
 			return conn, err
@@ -88,12 +98,17 @@ func (h *tlsHop) DialContext(ctx context.Context, network, addr string) (net.Con
 // their last tunnel ends.
 func (h *tlsHop) Close() error {
 	h.pool.close()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.opening != nil && h.opening.ahead {
+		h.opening.cancel()
+	}
 	return nil
 }
 
 // session returns a session with a slot reserved, or a TLS conn to a proxy that
 // has HTTP/1.1 only.
-func (h *tlsHop) session(ctx context.Context) (*session, net.Conn, error) {
+func (h *tlsHop) session(ctx context.Context) (*h2.Session, net.Conn, error) {
 	for {
 		if s := h.pool.reserve(); s != nil {
 			return s, nil, nil
@@ -103,7 +118,7 @@ func (h *tlsHop) session(ctx context.Context) (*session, net.Conn, error) {
 			if err != nil || conn != nil {
 				return nil, conn, err
 			}
-			if s.cc.Reserve() == nil {
+			if s.Reserve() {
 				return s, nil, nil
 			}
 			continue
@@ -116,7 +131,7 @@ func (h *tlsHop) session(ctx context.Context) (*session, net.Conn, error) {
 }
 
 // start opens a conn to the proxy and makes it a session of the pool if it can be one.
-func (h *tlsHop) start(ctx context.Context) (*session, net.Conn, error) {
+func (h *tlsHop) start(ctx context.Context) (*h2.Session, net.Conn, error) {
 	raw, err := dial(ctx, h.next, h.addr, h.o.DialLimit)
 	if err != nil {
 		return nil, nil, err
@@ -131,12 +146,9 @@ func (h *tlsHop) start(ctx context.Context) (*session, net.Conn, error) {
 		return nil, conn, nil
 	}
 	h.single.Store(false)
-	s, err := newSession(ctx, h.transport, conn)
-	if err != nil {
-		return nil, nil, chain.Fail(chain.PhaseConnect, err)
-	}
+	s := h2.Start(conn, h2.Options{PingAfter: h.o.PingAfter, Budget: h.budget, Changed: h.pool.changed})
 	if !h.pool.add(s) {
-		_ = s.cc.Close()
+		s.CloseIdle()
 		return nil, nil, chain.Fail(chain.PhaseConnect, net.ErrClosed)
 	}
 	return s, nil, nil
@@ -145,7 +157,8 @@ func (h *tlsHop) start(ctx context.Context) (*session, net.Conn, error) {
 // An opening is a session on its way, for which several dials may wait.
 type opening struct {
 	done    chan struct{}
-	waiters int // guarded by the hop's mu
+	waiters int  // guarded by the hop's mu
+	ahead   bool // the pool wants it: it is one of the waiters
 	cancel  context.CancelFunc
 	conn    chan net.Conn // holds a conn that is no session, for the first who takes it
 	err     error
@@ -157,11 +170,9 @@ func (h *tlsHop) join(ctx context.Context) (net.Conn, error) {
 	h.mu.Lock()
 	o := h.opening
 	if o == nil {
-		octx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-		o = &opening{done: make(chan struct{}), cancel: cancel, conn: make(chan net.Conn, 1)}
-		h.opening = o
-		go h.run(octx, o)
+		o = h.begin(context.WithoutCancel(ctx))
 	}
+	h.id = chain.IdentityOf(ctx)
 	o.waiters++
 	h.mu.Unlock()
 
@@ -197,10 +208,36 @@ func (h *tlsHop) join(ctx context.Context) (net.Conn, error) {
 	return nil, err
 }
 
+// begin begins to open a session; mu is held.
+func (h *tlsHop) begin(ctx context.Context) *opening {
+	ctx, cancel := context.WithCancel(ctx)
+	o := &opening{done: make(chan struct{}), cancel: cancel, conn: make(chan net.Conn, 1)}
+	h.opening = o
+	go h.run(ctx, o)
+	return o
+}
+
+// prepare begins to open a session that no dial waits for, unless one is on its way
+// or could not be had just now.
+func (h *tlsHop) prepare() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.opening == nil && time.Since(h.failed) > h.o.DialLimit {
+		o := h.begin(chain.WithIdentity(context.Background(), h.id))
+		o.ahead, o.waiters = true, 1
+	}
+}
+
 func (h *tlsHop) run(ctx context.Context, o *opening) {
 	_, conn, err := h.start(ctx)
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if o.ahead {
+		o.waiters--
+		if err != nil {
+			h.failed = time.Now()
+		}
+	}
 	if h.opening == o {
 		h.opening = nil
 	}

@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"sync"
-	"sync/atomic"
 	"syscall"
 
 	"github.com/byway-proxy/byway/internal/deadline"
@@ -41,17 +40,15 @@ func (c *chunk) free() {
 	*c = chunk{}
 }
 
-// inbound is the reading half of a stream. The bodies of net/http know no
+// inbound is the reading half of a stream at the server's end. The bodies of net/http know no
 // deadlines that can be lifted, so a goroutine reads ahead, by one chunk.
 type inbound struct {
-	src source
+	src io.Reader
 	by  deadline.Deadline
 
 	start  sync.Once
 	chunks chan chunk
 	done   chan struct{} // closed by close
-
-	ended atomic.Bool // read has returned EOF
 
 	mu  sync.Mutex // held while reading
 	cur chunk
@@ -61,20 +58,7 @@ type inbound struct {
 	end    chan struct{} // closed by endSoon
 }
 
-// A source fills buf and returns which part of it the reader gets.
-type source interface {
-	next(buf []byte) ([]byte, error)
-}
-
-// plain is a source of the bytes as they come.
-type plain struct{ io.Reader }
-
-func (p plain) next(buf []byte) ([]byte, error) {
-	n, err := p.Read(buf)
-	return buf[:n], err
-}
-
-func newInbound(src source) *inbound {
+func newInbound(src io.Reader) *inbound {
 	return &inbound{src: src, chunks: make(chan chunk), done: make(chan struct{}), end: make(chan struct{})}
 }
 
@@ -90,7 +74,8 @@ func (in *inbound) pull() {
 			c.small = smallChunks.Get().(*[smallChunk]byte)
 			buf = c.small[:]
 		}
-		c.data, c.err = in.src.next(buf)
+		n, err := in.src.Read(buf)
+		c.data, c.err = buf[:n], err
 		big = len(c.data) >= smallChunk/2
 		last := c.err != nil
 		select {
@@ -127,9 +112,6 @@ func (in *inbound) read(p []byte) (int, error) {
 				in.off = 0
 			}
 			return n, nil
-		}
-		if in.cur.err == io.EOF {
-			in.ended.Store(true)
 		}
 		if in.cur.err != nil {
 			return 0, in.cur.err

@@ -66,6 +66,12 @@ type egress struct {
 	l net.Listener
 }
 
+// Windows of the servers in tests, in bytes.
+const (
+	streamWindow  = 16 << 20
+	sessionWindow = 64 << 20
+)
+
 // serveTLS runs handle on l with HTTP/2 and HTTP/1.1, or HTTP/1.1 alone.
 func serveTLS(t testing.TB, l net.Listener, h1only bool, handle http.HandlerFunc) *egress {
 	t.Helper()

@@ -8,6 +8,7 @@ import (
 	"net/http"
 
 	"github.com/byway-proxy/byway/chain"
+	"github.com/byway-proxy/byway/internal/h2"
 )
 
 // errNotHTTP is the error of a proxy whose answer is no HTTP/1.x.
@@ -128,13 +129,11 @@ func (r *reply) note(name, value []byte) {
 }
 
 // replyOf reads an HTTP/2 answer in the same terms.
-func replyOf(resp *http.Response) reply {
-	r := reply{code: resp.StatusCode}
-	for _, v := range resp.Header["Proxy-Status"] {
-		r.note([]byte("Proxy-Status"), []byte(v))
+func replyOf(resp *h2.Response) reply {
+	// An answer that ended with its head is a page, too: an empty one.
+	r := reply{code: resp.Status, website: resp.Ended}
+	for _, f := range resp.Fields {
+		r.note([]byte(f.Name), []byte(f.Value))
 	}
-	// ContentLength is 0 where the stream ended with the head.
-	_, typed := resp.Header["Content-Type"]
-	r.website = typed || resp.ContentLength >= 0 || len(resp.Header["Content-Length"]) > 0
 	return r
 }

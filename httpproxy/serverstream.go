@@ -34,7 +34,7 @@ type serverStream struct {
 
 func newServerStream(w http.ResponseWriter, r *http.Request, capsules bool) *serverStream {
 	s := &serverStream{
-		in: newInbound(plain{r.Body}), body: r.Body,
+		in: newInbound(r.Body), body: r.Body,
 		w: w, rc: http.NewResponseController(w), capsules: capsules,
 		local: addr("h2"), remote: addr(r.RemoteAddr),
 	}

@@ -3,10 +3,10 @@ package httpproxy
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -128,49 +128,18 @@ func TestForeignHalfClose(t *testing.T) {
 	_ = conn.Close()
 }
 
-func TestFrameCap(t *testing.T) {
-	settings := func(pairs ...uint32) []byte {
-		b := []byte{0, 0, byte(3 * len(pairs)), 4, 0, 0, 0, 0, 0}
-		for i := 0; i < len(pairs); i += 2 {
-			b = binary.BigEndian.AppendUint16(b, uint16(pairs[i]))
-			b = binary.BigEndian.AppendUint32(b, pairs[i+1])
-		}
-		return append(b, "\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x05\x00\x10\x00\x00"...) // a later one is let alone
-	}
-	for _, v := range []uint32{16384, 20000, 32767, 32768, 32769, 33000, 65536, 1 << 20, 1<<24 - 1} {
-		in := settings(3, 250, 5, v, 4, 1<<20)
-		want := settings(3, 250, 5, min(v, maxSendFrame), 4, 1<<20)
-		for _, size := range []int{1, 7, 100} {
-			a, b := testnet.Pipe(0)
-			_, _ = b.Write(in)
-			_ = b.Close()
-			var got []byte
-			f := &frameCap{Conn: a}
-			for buf := make([]byte, size); ; {
-				n, err := f.Read(buf)
-				got = append(got, buf[:n]...)
-				if err != nil {
-					break
-				}
-			}
-			_ = a.Close()
-			if !bytes.Equal(got, want) {
-				t.Errorf("%d by %d bytes: got %x, want %x", v, size, got, want)
-			}
+// unpack takes a stream that comes in pieces of size out of its capsules.
+func unpack(b []byte, size int) (got []byte, end, whole bool) {
+	c := &capsules{}
+	for len(b) > 0 && !end {
+		piece := b[:min(size, len(b))]
+		b = b[len(piece):]
+		for len(piece) > 0 && !end {
+			data, used, last := c.Next(piece)
+			got, piece, end = append(got, data...), piece[used:], last
 		}
 	}
-	for _, in := range [][]byte{settings(), {0, 0, 2, 0, 1, 1, 1, 1, 1, 5, 5}} {
-		f := &frameCap{}
-		got := make([]byte, len(in))
-		for i, b := range in {
-			if got[i] = b; f.at >= 0 {
-				got[i] = f.step(b)
-			}
-		}
-		if !bytes.Equal(got, in) {
-			t.Errorf("changed %x to %x", in, got)
-		}
-	}
+	return got, end, c.Whole()
 }
 
 func TestCapsules(t *testing.T) {
@@ -187,27 +156,21 @@ func TestCapsules(t *testing.T) {
 		capsule(capsuleFinal, " end"),
 	}, nil)
 	for size := 1; size <= len(stream); size++ {
-		c := &capsules{r: bytes.NewReader(append(bytes.Clone(stream), "behind"...))}
-		var got []byte
-		var err error
-		for err == nil {
-			var out []byte
-			out, err = c.next(make([]byte, size))
-			got = append(got, out...)
-		}
-		if err != io.EOF || string(got) != "one two ab end" {
-			t.Errorf("by %d bytes: got %q, %v", size, got, err)
+		got, end, whole := unpack(append(bytes.Clone(stream), "behind"...), size)
+		if !end || !whole || string(got) != "one two ab end" {
+			t.Errorf("by %d bytes: got %q, end %v, whole %v", size, got, end, whole)
 		}
 	}
-	for cut := range len(stream) - 1 {
-		c := &capsules{r: bytes.NewReader(stream[:cut])}
-		var err error
-		for err == nil {
-			_, err = c.next(make([]byte, 64))
+	var wholes []int
+	for cut := range len(stream) {
+		if _, end, whole := unpack(stream[:cut], 64); end {
+			t.Errorf("an end after %d bytes of %d", cut, len(stream))
+		} else if whole {
+			wholes = append(wholes, cut)
 		}
-		if err == io.EOF && (c.have > 0 || c.left > 0) {
-			t.Errorf("an end within a capsule, after %d bytes, passes for an orderly one", cut)
-		}
+	}
+	if want := []int{0, 12, 20, 25, 37, 55}; !slices.Equal(wholes, want) {
+		t.Errorf("capsules end after %d bytes, want %d", wholes, want)
 	}
 	for values, want := range map[string]bool{"?1": true, "?1;x": true, "?0": false, "1": false, "": false, "?11": false} {
 		if wantsCapsules([]string{values}) != want {

@@ -18,7 +18,7 @@ var allowed = map[string][]string{
 	"chain":        {},
 	"relay":        {"chain"},
 	"socks":        {"chain", "relay", "internal/datagram", "internal/deadline"},
-	"httpproxy":    {"chain", "relay", "internal/deadline"},
+	"httpproxy":    {"chain", "relay", "internal/deadline", "internal/h2"},
 	"hop":          {"chain", "socks", "httpproxy", "hop/ssh"},
 	"hop/ssh":      {"chain", "internal/stream"},
 	"route":        {"chain", "relay"},
@@ -31,6 +31,7 @@ var allowed = map[string][]string{
 
 	"internal/deadline": {},
 	"internal/sockets":  {},
+	"internal/h2":       {},
 	"internal/stream":   {"internal/deadline"},
 	"internal/datagram": {"internal/deadline"},
 	"internal/testnet":  {"chain", "internal/datagram", "internal/deadline"},
@@ -49,6 +50,7 @@ var outside = map[string][]string{
 	"hop/ssh":   {"golang.org/x/crypto/ssh", "golang.org/x/crypto/ssh/agent", "golang.org/x/crypto/ssh/knownhosts"},
 	"cmd/byway": {"github.com/spf13/cobra", "github.com/lmittmann/tint"},
 
+	"internal/h2":      {"golang.org/x/net/http2/hpack"},
 	"internal/netlab":  {"golang.org/x/sys/unix"},
 	"internal/sockets": {"golang.org/x/sys/unix"},
 }
