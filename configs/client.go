@@ -18,6 +18,7 @@ type Client struct {
 	Forwards  []Forward      `toml:"forward"` // there is a Listener or a Forward
 	Hops      []Hop          `toml:"hop"`
 	Chains    []Chain        `toml:"chain"`
+	Groups    []Group        `toml:"group"`
 	Routes    []Route        `toml:"route"` // the first that fits wins; none: everything is blocked
 	Timeouts  ClientTimeouts `toml:"timeouts"`
 	Limits    Limits         `toml:"limits"`
@@ -113,17 +114,23 @@ type HopSSH struct {
 
 // Chain is a way through hops, the nearest first.
 type Chain struct {
-	Name string   `toml:"name,required"` // unique; neither Direct nor Block
-	Hops []string `toml:"hops,required"` // at least one; names of Client.Hops
+	Name string   `toml:"name,required"` // unique among hops, chains and groups; neither Direct nor Block
+	Hops []string `toml:"hops,required"` // at least one; names of hops, groups and other chains
+
+	Mode  Mode  `toml:"mode"`  // default ModeStrict
+	Least uint8 `toml:"least"` // of ModeDynamic: how many hops a tunnel passes at least; default 1
+	Draw  uint8 `toml:"draw"`  // of ModeRandom, which needs it: how many hops a tunnel passes
+	Per   Per   `toml:"per"`   // of ModeRandom; default PerTunnel
 
 	// Spares is how many tunnels to the last hop are kept ready at most, while the
-	// chain is in use; 0 for none. Default 8.
+	// chain is in use; 0 for none. Default 8. In a group at the end it is for the last hop
+	// of each member, save for chains, which have their own.
 	Spares uint8 `toml:"spares"`
 }
 
-func (ch *Chain) setDefaults() { ch.Spares = 8 }
+func (ch *Chain) setDefaults() { ch.Mode, ch.Least, ch.Per, ch.Spares = ModeStrict, 1, PerTunnel, 8 }
 
-// What a route may lead to besides a chain.
+// What a route may lead to besides a chain or a group.
 const (
 	Direct = "direct" // out from here, through no hop
 	Block  = "block"  // refused
@@ -131,7 +138,7 @@ const (
 
 // Route says where requests go.
 type Route struct {
-	To string `toml:"to,required"` // the name of a chain, Direct or Block
+	To string `toml:"to,required"` // the name of a chain or group, Direct or Block
 }
 
 // ClientTimeouts are all more than zero.

@@ -20,17 +20,21 @@ func (c *Client) check(d *decoder) {
 		return l.Address
 	}))
 
-	hops := elements(c.Hops, func(h Hop) string { return h.Name })
-	d.names("hop", hops)
+	d.names("hop", elements(c.Hops, func(h Hop) string { return h.Name }))
 	for i := range c.Hops {
 		c.Hops[i].check(d, at("hop", i))
 	}
 
-	chains := elements(c.Chains, func(ch Chain) string { return ch.Name })
-	d.names("chain", chains)
-	for i, ch := range c.Chains {
-		ch.check(d, at("chain", i), hops)
-		c.first(d, at("chain", i), ch)
+	d.names("chain", elements(c.Chains, func(ch Chain) string { return ch.Name }))
+	d.names("group", elements(c.Groups, func(g Group) string { return g.Name }))
+	named, chains := c.named(d)
+	named.check(d)
+	for i := range c.Chains {
+		c.Chains[i].check(d, at("chain", i))
+		c.first(d, at("chain", i), &c.Chains[i])
+	}
+	for i := range c.Groups {
+		c.Groups[i].check(d, at("group", i))
 	}
 	for i, r := range c.Routes {
 		r.check(d, i, chains)
@@ -41,7 +45,7 @@ func (c *Client) check(d *decoder) {
 	c.apart(d)
 }
 
-// names checks the names of hops or chains, which stand in logs and messages.
+// names checks the names of hops, chains or groups, which stand in logs and messages.
 func (d *decoder) names(list string, names []string) {
 	for i, name := range names {
 		odd := func(r rune) bool { return !unicode.IsPrint(r) }
@@ -99,20 +103,6 @@ func (d *decoder) short(u User, name, secret string) {
 	}
 }
 
-func (ch Chain) check(d *decoder, path string, hops []string) {
-	if ch.Name == Direct || ch.Name == Block {
-		d.fail(join(path, "name"), "%q is what a route may say instead of a chain; choose another", ch.Name)
-	}
-	for i, name := range ch.Hops {
-		if name == "" || slices.Contains(hops, name) {
-			continue
-		}
-		advice := orElse(name, hops, fmt.Sprintf("add a [[hop]] with name = %q", name))
-		n, _ := d.find(at(join(path, "hops"), i))
-		d.errs = append(d.errs, d.errorAt(n.value, d.label(path), fmt.Errorf("hop %q is not defined; %s", name, advice)))
-	}
-}
-
 func (r Route) check(d *decoder, i int, chains []string) {
 	path := at("route", i)
 	if i > 0 {
@@ -123,21 +113,5 @@ func (r Route) check(d *decoder, i int, chains []string) {
 		known := append([]string{Direct, Block}, chains...)
 		d.fail(join(path, "to"), "chain %q is not defined; %s", to,
 			orElse(to, known, fmt.Sprintf("add a [[chain]] with name = %q, or write %q or %q", to, Direct, Block)))
-	}
-}
-
-// first fails for hops behind the first that are about how this machine reaches them.
-func (c *Client) first(d *decoder, path string, ch Chain) {
-	for i, name := range ch.Hops {
-		at := at(join(path, "hops"), i)
-		j := slices.IndexFunc(c.Hops, func(h Hop) bool { return h.Name == name })
-		if i == 0 || j < 0 {
-			continue
-		}
-		if h := &c.Hops[j]; h.OverUnix() {
-			d.fail(at, "hop %q is reached by a unix socket of this machine, and %q before it is not on this machine's side; put it first", name, ch.Hops[i-1])
-		} else if keys := h.reaching(); len(keys) > 0 {
-			d.fail(at, "hop %q has %s, for hops that this machine reaches itself; put it first, or remove that", name, listed(keys))
-		}
 	}
 }

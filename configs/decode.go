@@ -170,6 +170,10 @@ func (d *decoder) value(v reflect.Value, in any, path string, f field) {
 		v.Set(reflect.ValueOf(d.secret(in, path)))
 		return
 	}
+	if r, ok := ranges[v.Type()]; ok {
+		d.number(v, in, path, r)
+		return
+	}
 	switch v.Kind() {
 	case reflect.String:
 		if s, ok := d.text(in, path, "a string", `write it in "quotes"`); ok {

@@ -75,6 +75,11 @@ var parsers = map[reflect.Type]parser{
 	reflect.TypeFor[Part]():          oneOf(PartListener, PartUser, PartClient, PartTarget),
 	reflect.TypeFor[Network]():       oneOf(TCP, UDP),
 	reflect.TypeFor[fs.FileMode]():   {"a string", `write it in "quotes", such as "0660"`, parseMode},
+	reflect.TypeFor[Mode]():          oneOf(ModeStrict, ModeDynamic, ModeRandom),
+	reflect.TypeFor[Per]():           oneOf(PerTunnel, PerIdentity),
+	reflect.TypeFor[By]():            oneOf(ByTarget, ByClient, ByUser, ByIdentity),
+	reflect.TypeFor[Strategy](): oneOf(StrategyFirst, StrategyRoundRobin, StrategyRandom, StrategyFastest, StrategyLeastUsed,
+		StrategySticky, StrategyRace),
 }
 
 func parseDuration(s string) (any, error) {

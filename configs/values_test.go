@@ -23,7 +23,8 @@ listen = [
   ], isolate = ["target", "user"] },
   { address = "[2001:db8::1]:0", open = true },
 ]
-chain = [{ name = "default", hops = ['e', "b"] }]
+chain = [{ name = "default", hops = ['e', "b"] }, { name = "x", hops = ["g1"], mode = "dynamic", least = 1, spares = 0 },
+  { name = "y", hops = ["b", "f"], mode = "random", draw = 2, per = "identity" }]
 route = [{ to = "default" }]
 timeouts.handshake = "1s"
 timeouts.dial = "1m30s"
@@ -67,6 +68,25 @@ url = "socks5+unix://alice:hunter2@/run/x%20y.sock"
 name = "f"
 url = "https://192.0.2.4"
 tls.ech = "AAYBAgMEBQY="
+[[group]]
+name = "g1"
+members = ["b", "y", "g2"]
+[[group]]
+name = "g2"
+members = ["b", "f"]
+strategy = "sticky"
+weights = [65_535, 1]
+by = "user"
+[group.probe]
+target = "https://example.org:8443/x?y"
+status = 204
+interval = "5m"
+[[group]]
+name = "g3"
+members = ["f"]
+strategy = "fastest"
+tolerance = "1s"
+probe = { target = "[2001:db8::1]:443", timeout = "1s" }
 `
 
 var ignoreSource = cmp.Options{cmpopts.IgnoreUnexported(Client{}, Egress{}), cmpopts.EquateComparable(netip.Prefix{}, netip.Addr{})}
@@ -120,7 +140,22 @@ func TestFullClient(t *testing.T) {
 				Pipeline: PipelineAuto, DialTimeout: 10 * time.Second, HandshakeTimeout: 10 * time.Second,
 			},
 		},
-		Chains:   []Chain{{"default", []string{"e", "b"}, 8}},
+		Chains: []Chain{
+			{Name: "default", Hops: []string{"e", "b"}, Mode: ModeStrict, Least: 1, Per: PerTunnel, Spares: 8},
+			{Name: "x", Hops: []string{"g1"}, Mode: ModeDynamic, Least: 1, Per: PerTunnel},
+			{Name: "y", Hops: []string{"b", "f"}, Mode: ModeRandom, Least: 1, Draw: 2, Per: PerIdentity, Spares: 8},
+		},
+		Groups: []Group{
+			{Name: "g1", Members: []string{"b", "y", "g2"}, Strategy: StrategyFirst, By: ByTarget, Tolerance: 50 * time.Millisecond},
+			{
+				Name: "g2", Members: []string{"b", "f"}, Strategy: StrategySticky, Weights: []Weight{65535, 1}, By: ByUser, Tolerance: 50 * time.Millisecond,
+				Probe: Probe{"https://example.org:8443/x?y", 204, 5 * time.Minute, 10 * time.Second},
+			},
+			{
+				Name: "g3", Members: []string{"f"}, Strategy: StrategyFastest, By: ByTarget, Tolerance: time.Second,
+				Probe: Probe{"[2001:db8::1]:443", 0, time.Minute, time.Second},
+			},
+		},
 		Routes:   []Route{{"default"}},
 		Timeouts: ClientTimeouts{time.Second, 90 * time.Second, 2 * time.Hour, time.Minute, 10 * time.Second},
 		Limits:   Limits{4096, 256},

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -20,11 +21,14 @@ type Binder interface {
 	Bind(b hop.Base) (chain.Dialer, error)
 }
 
-// baseOf returns the base dialer of the chains that begin with hop i, and what it
-// is lacking.
+func baseFor(h *configs.Hop) hop.Base {
+	return hop.Base{Interface: h.Interface, Source: h.Source, Mark: h.Mark, Congestion: h.TCPCongestion}
+}
+
+// baseOf returns the base dialer by which hop i is reached where it stands first, and
+// what it is lacking.
 func baseOf(c *configs.Client, i int, base chain.Dialer) (d chain.Dialer, lacks, err error) {
-	h := &c.Hops[i]
-	b := hop.Base{Interface: h.Interface, Source: h.Source, Mark: h.Mark, Congestion: h.TCPCongestion}
+	b := baseFor(&c.Hops[i])
 	if b.IsZero() {
 		return base, nil, nil
 	}
@@ -81,3 +85,40 @@ func reachOf(h *configs.Hop, lacks error) string {
 	}
 	return strings.Join(said, ", ")
 }
+
+// bound returns h, reached by d in place of the base.
+func bound(h chain.Hop, d chain.Dialer) chain.Hop {
+	wrap := h.Wrap
+	h.Wrap = func(next chain.Dialer) (chain.Dialer, error) { return wrap(binding{next, d}) }
+	return h
+}
+
+// A binding is the way to a hop that tells the base at its end what to dial by.
+type binding struct {
+	next, base chain.Dialer
+}
+
+type baseKey struct{} // of a binding's base
+
+func (b binding) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	return b.next.DialContext(context.WithValue(ctx, baseKey{}, b.base), network, addr)
+}
+
+// Carries is of chain.Carrier.
+func (b binding) Carries(network string) bool {
+	return chain.Carries(b.base, network) && chain.Carries(b.next, network)
+}
+
+// boundBase is the base of a chain, whose first hop may want another one: each of
+// several first hops (a group's members) is reached in its way.
+type boundBase struct{ chain.Dialer }
+
+func (b boundBase) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	if d, ok := ctx.Value(baseKey{}).(chain.Dialer); ok {
+		return d.DialContext(ctx, network, addr)
+	}
+	return b.Dialer.DialContext(ctx, network, addr)
+}
+
+// Carries is of chain.Carrier.
+func (b boundBase) Carries(network string) bool { return chain.Carries(b.Dialer, network) }

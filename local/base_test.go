@@ -61,7 +61,7 @@ func TestBoundBase(t *testing.T) {
 	if len(b.asked) != 1 || b.asked[0].Interface != "eth1" || b.asked[0].Mark != 51 || b.asked[0].Source.String() != "192.0.2.7" {
 		t.Errorf("asked for %+v", b.asked)
 	}
-	if got, want := s.Paths()[0].Reach, exit+", by interface eth1, from 192.0.2.7, with mark 51"; got != want {
+	if got, want := s.Paths()[0].Heads[0].Reach, exit+", by interface eth1, from 192.0.2.7, with mark 51"; got != want {
 		t.Errorf("reached %q, want %q", got, want)
 	}
 }
@@ -98,7 +98,7 @@ func TestCongestionIsSaid(t *testing.T) {
 	if n := strings.Count(log.String(), "byway-none"); n != 1 {
 		t.Errorf("said %d times: %s", n, &log)
 	}
-	if got := s.Paths()[0].Reach; !strings.Contains(got, "byway-none") {
+	if got := s.Paths()[0].Heads[0].Reach; !strings.Contains(got, "byway-none") {
 		t.Errorf("reached %q", got)
 	}
 }
@@ -140,7 +140,7 @@ func TestUnixHop(t *testing.T) {
 		t.Errorf("read %q, %v", got, err)
 	}
 	_ = c.Close()
-	if got, want := s.Paths()[0].Reach, path+", a socket of this machine"; got != want {
+	if got, want := s.Paths()[0].Heads[0].Reach, path+", a socket of this machine"; got != want {
 		t.Errorf("reached %q, want %q", got, want)
 	}
 }

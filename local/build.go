@@ -13,11 +13,17 @@ import (
 // A Path is one way that traffic can take, for people.
 type Path struct {
 	From  string   // the rule or forward, file:line
-	To    string   // "direct", "block" or the chain's name
-	Hops  []string // the names of the chain's hops
-	Reach string   // how hop 1 is reached: its address and who resolves its name
+	To    string   // "direct", "block" or the name of the chain or group
+	Hops  []string // the chain's hops, by name; groups and chains tell what they consist of
+	Heads []Head   // the hops that can be hop 1
 
 	Forward *configs.Forward // if it is the way of one, and of no rule
+}
+
+// A Head is a hop that is reached from this machine, and not through another.
+type Head struct {
+	Name  string
+	Reach string // its address, by which way it is reached, and who resolves its name
 }
 
 // Direct reports whether traffic leaves from here without a hop.
@@ -41,23 +47,18 @@ func (p *plan) close() {
 // build makes chains and rules over base. Errors have their place in the file.
 func build(c *configs.Client, base chain.Dialer) (*plan, error) {
 	p := &plan{chains: make(map[string]*chain.Chain)}
-	byName := make(map[string]int)
-	hops := make([]chain.Hop, len(c.Hops))
-	for i, h := range c.Hops {
-		built, err := buildHop(c, i)
-		if err != nil {
-			return nil, err
-		}
-		hops[i], byName[h.Name] = built, i
+	b, err := newBuilder(c, base, p.note)
+	if err != nil {
+		return nil, err
 	}
 	reach := make(map[string]Path)
-	for i, ch := range c.Chains {
-		path, err := p.chain(c, i, base, hops, byName)
+	for _, name := range b.targets() {
+		ch, path, err := b.chain(name)
 		if err != nil {
 			p.close()
 			return nil, err
 		}
-		reach[ch.Name] = path
+		p.chains[name], reach[name] = ch, path
 	}
 	if err := p.rules(c, base, reach); err != nil {
 		p.close()
@@ -102,40 +103,6 @@ func (p *plan) way(c *configs.Client, table, to string, base chain.Dialer, reach
 	}
 	path.From = fmt.Sprintf("%s:%d", place.File, place.Line)
 	return d, path, nil
-}
-
-// chain makes chain i over base, as its first hop wants that.
-func (p *plan) chain(c *configs.Client, i int, base chain.Dialer, hops []chain.Hop, byName map[string]int) (Path, error) {
-	ch := &c.Chains[i]
-	through := make([]chain.Hop, len(ch.Hops))
-	for j, name := range ch.Hops {
-		at, ok := byName[name]
-		if !ok {
-			return Path{}, c.Errorf(fmt.Sprintf("chain[%d].hops[%d]", i, j), "hop %q is not defined", name)
-		}
-		through[j] = hops[at]
-	}
-	var first int
-	var lacks error
-	if len(ch.Hops) > 0 { // without, chain.New says what is wrong
-		var err error
-		first = byName[ch.Hops[0]]
-		if base, lacks, err = baseOf(c, first, base); err != nil {
-			return Path{}, err
-		}
-	}
-	if last := len(through) - 1; last >= 0 && ch.Spares > 0 {
-		through[last] = chain.Spare(through[last], chain.SpareOptions{Max: int(ch.Spares)})
-	}
-	built, err := chain.New(base, through...)
-	if err != nil {
-		return Path{}, c.Errorf(fmt.Sprintf("chain[%d]", i), "%w", err)
-	}
-	if lacks != nil {
-		p.note(fmt.Sprintf("hop %q: %v; the system's own is used", ch.Hops[0], lacks))
-	}
-	p.chains[ch.Name] = built
-	return Path{To: ch.Name, Hops: built.Hops(), Reach: reachOf(&c.Hops[first], lacks)}, nil
 }
 
 // note keeps a text, once.

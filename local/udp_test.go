@@ -61,12 +61,12 @@ func TestUDP(t *testing.T) {
 		return fmt.Sprintf("[[hop]]\nname = %q\nurl = \"%s://%s\"\n", name, scheme, addr)
 	}
 	all := "[[listen]]\naddress = \"127.0.0.1:0\"\n" + hop("near", "socks5", near) + hop("far", "socks5", far) + hop("four", "socks4a", far) +
-		"[[chain]]\nname = \"both\"\nhops = [\"near\", \"far\"]\n[[chain]]\nname = \"one\"\nhops = [\"far\"]\n[[chain]]\nname = \"four\"\nhops = [\"near\", \"four\"]\n"
+		"[[chain]]\nname = \"both\"\nhops = [\"near\", \"far\"]\n[[chain]]\nname = \"one\"\nhops = [\"far\"]\n[[chain]]\nname = \"old\"\nhops = [\"near\", \"four\"]\n"
 	for to, test := range map[string]struct {
 		base    chain.Dialer
 		refused bool
 	}{
-		"one": {base, false}, "both": {base, false}, "direct": {&net.Dialer{}, false}, "four": {base, true}, "block": {base, true},
+		"one": {base, false}, "both": {base, false}, "direct": {&net.Dialer{}, false}, "old": {base, true}, "block": {base, true},
 	} {
 		t.Run(to, func(t *testing.T) {
 			addr := serve(t, all+fmt.Sprintf("[[route]]\nto = %q\n", to), test.base)

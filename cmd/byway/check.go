@@ -97,8 +97,10 @@ func describe(b *strings.Builder, paths []local.Path, listens bool) {
 			fmt.Fprintf(b, "direct  %s: %s is reached from here, its name resolved by this system\n", p.From, target)
 		case p.Direct():
 			fmt.Fprintf(b, "direct  %s: targets are reached from here, their names resolved by this system\n", p.From)
-		case len(p.Hops) > 0:
-			fmt.Fprintf(b, "direct  %s: hop 1 %s alone, at %s\n", p.From, p.Hops[0], p.Reach)
+		default:
+			for _, h := range p.Heads {
+				fmt.Fprintf(b, "direct  %s: hop 1 %s alone, at %s\n", p.From, h.Name, h.Reach)
+			}
 		}
 	}
 	if routes == 0 && listens {
