@@ -3,6 +3,7 @@ package httpproxy
 import (
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"strconv"
@@ -42,6 +43,18 @@ func (a answer) bytes(method string, last bool) []byte {
 		a.fields.Set("Connection", "close")
 	}
 	return append(responseHead(a.status, "", a.fields), a.body...)
+}
+
+// send is the answer to a method on HTTP/2.
+func (a answer) send(w http.ResponseWriter, method string) {
+	a.head(method)
+	h := w.Header()
+	clear(h)
+	maps.Copy(h, a.fields)
+	h["Date"] = nil // nobody needs it
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerLimit))
+	w.WriteHeader(a.status)
+	_, _ = io.WriteString(w, a.body)
 }
 
 // write sends b to the client, under the limit on progress.

@@ -104,10 +104,8 @@ func (h *requestHead) requestLine(line []byte) *refusal {
 	if !ok || !ok2 || !isToken(method) || len(target) == 0 {
 		return bad("malformed request line")
 	}
-	for _, c := range target {
-		if c <= ' ' || c >= 0x7f || c == '#' {
-			return bad("a character in the request target that has no place there")
-		}
+	if !isTarget(target) {
+		return bad("a character in the request target that has no place there")
 	}
 	v := string(version)
 	switch {
@@ -120,6 +118,16 @@ func (h *requestHead) requestLine(line []byte) *refusal {
 	}
 	h.method, h.target = string(method), string(target)
 	return nil
+}
+
+// isTarget reports whether b has only characters that a request target may have.
+func isTarget(b []byte) bool {
+	for _, c := range b {
+		if c <= ' ' || c >= 0x7f || c == '#' {
+			return false
+		}
+	}
+	return true
 }
 
 // field takes a field line apart (RFC 9112 §5).

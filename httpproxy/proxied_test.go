@@ -3,6 +3,7 @@ package httpproxy
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"io"
 	"net"
@@ -43,15 +44,19 @@ func serve(t testing.TB, l net.Listener, s *Server) {
 type proxied struct {
 	s      *Server
 	addr   string
+	tls    bool // it takes TLS, by testCert
 	target net.Listener
 	mu     sync.Mutex
 	dials  []string
 }
 
 // newProxied serves by s with targets answered by handle, raw.
-func newProxied(t testing.TB, s *Server) *proxied {
+func newProxied(t testing.TB, s *Server) *proxied { return newProxiedBy(t, s, false) }
+
+// newProxiedBy is newProxied, behind TLS as a listener with a certificate is.
+func newProxiedBy(t testing.TB, s *Server, overTLS bool) *proxied {
 	t.Helper()
-	p := &proxied{s: s, target: testnet.Listen(t)}
+	p := &proxied{s: s, target: testnet.Listen(t), tls: overTLS}
 	if s.Relay == nil {
 		s.Relay = &relay.Relay{}
 	}
@@ -60,6 +65,10 @@ func newProxied(t testing.TB, s *Server) *proxied {
 	}
 	l := testnet.Listen(t)
 	p.addr = l.Addr().String()
+	if overTLS {
+		s.Certificate = testCert().Leaf
+		l = tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{testCert()}, NextProtos: []string{"h2", "http/1.1"}})
+	}
 	serve(t, l, s)
 	return p
 }

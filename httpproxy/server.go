@@ -16,7 +16,8 @@ import (
 	"github.com/byway-proxy/byway/relay"
 )
 
-// A Server is an HTTP proxy for local clients on HTTP/1.1 and 1.0. Its fields
+// A Server is an HTTP proxy for local clients on HTTP/2, 1.1 and 1.0. Which of them
+// a client speaks is told by its first bytes, be there TLS below or not. Its fields
 // must not change once it serves. It is safe for concurrent use.
 type Server struct {
 	// Relay carries the tunnels and opens the conns to targets. It is required.
@@ -52,6 +53,7 @@ type Server struct {
 	Request relay.Request
 
 	targets targets
+	h2      sessions
 }
 
 // ServeConn serves one client until it leaves, ctx ends, or it breaks the
@@ -74,8 +76,10 @@ func (s *Server) ServeConn(ctx context.Context, conn net.Conn) error {
 	}
 }
 
-// Close closes the conns to targets that are kept for further requests.
+// Close closes the conns to targets that are kept for further requests, and has
+// clients on HTTP/2 begin no more of these.
 func (s *Server) Close() error {
+	s.h2.close()
 	s.targets.close()
 	return nil
 }
@@ -114,6 +118,9 @@ func (c *client) serve(ctx context.Context) (again bool, err error) {
 	head, err := c.readHead()
 	if err != nil || head == nil {
 		return false, c.fault(err)
+	}
+	if !c.served && string(head) == preface {
+		return false, c.serve2(ctx)
 	}
 	h, refused := parseHead(head)
 	if refused != nil {

@@ -45,6 +45,7 @@ var allowed = map[string][]string{
 // A room that is not here may import none.
 var outside = map[string][]string{
 	"socks":     {"github.com/armon/go-socks5"},
+	"httpproxy": {"golang.org/x/net/http2"},
 	"configs":   {"github.com/BurntSushi/toml"},
 	"hop":       {"golang.org/x/net/proxy"},
 	"hop/ssh":   {"golang.org/x/crypto/ssh", "golang.org/x/crypto/ssh/agent", "golang.org/x/crypto/ssh/knownhosts"},
