@@ -126,6 +126,10 @@ type Chain struct {
 	// chain is in use; 0 for none. Default 8. In a group at the end it is for the last hop
 	// of each member, save for chains, which have their own.
 	Spares uint8 `toml:"spares"`
+
+	// DNS is host:port of a DNS server that is asked, through the chain and by TCP, for
+	// names that a program wants resolved and the last hop can't; "" for none.
+	DNS string `toml:"dns"`
 }
 
 func (ch *Chain) setDefaults() { ch.Mode, ch.Least, ch.Per, ch.Spares = ModeStrict, 1, PerTunnel, 8 }

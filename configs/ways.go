@@ -132,6 +132,9 @@ func (ch *Chain) check(d *decoder, path string) {
 			d.fail(spares, "is of no use to mode %q, in which the last hop is seldom the same; remove it", ch.Mode)
 		}
 	}
+	if ch.DNS != "" && !isTarget(ch.DNS) {
+		d.fail(join(path, "dns"), `%q is not host:port; write it like "9.9.9.9:53"`, ch.DNS)
+	}
 }
 
 // Heads returns the hops that can be the first on the way that has the name: those

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/byway-proxy/byway/chain"
+	"github.com/byway-proxy/byway/internal/dnsask"
 )
 
 // A Resolver looks names up. *net.Resolver is one.
@@ -43,13 +44,17 @@ type notAllowed struct{}
 func (notAllowed) Error() string        { return "the egress does not allow this destination" }
 func (notAllowed) Is(target error) bool { return target == syscall.EACCES }
 
-// DialContext connects to addr over tcp.
+// DialContext connects to addr over tcp. To dnsask.Exit it is itself that answers,
+// with names and addresses in so far as tunnels may lead there.
 func (p *Policy) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	if network != "tcp" {
 		return nil, fmt.Errorf("egress: network %q: %w", network, errors.ErrUnsupported)
 	}
 	if p.Base == nil || p.Resolver == nil {
 		return nil, ErrNotAllowed
+	}
+	if addr == dnsask.Exit {
+		return p.resolver(), nil
 	}
 	host, portText, err := net.SplitHostPort(addr)
 	if err != nil {

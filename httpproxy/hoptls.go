@@ -62,6 +62,8 @@ type tlsHop struct {
 	pool   pool
 	single atomic.Bool // the proxy was last seen to have no HTTP/2
 
+	mute atomic.Pointer[time.Time] // until when the proxy is not asked to resolve names
+
 	mu      sync.Mutex
 	opening *opening
 	id      chain.Identity // whose the sessions are

@@ -182,6 +182,9 @@ func (b *builder) inOrder(ch *configs.Chain, s spot) ([]chain.Hop, error) {
 		if err != nil {
 			return nil, err
 		}
+		if ch.Mode == configs.ModeRandom || j == len(ch.Hops)-1 { // it can be the last
+			h = asking(h, ch.DNS)
+		}
 		through[j] = h
 	}
 	return through, nil

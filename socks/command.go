@@ -40,8 +40,11 @@ func (d *dialer5) command(ctx context.Context, command byte, t target) (conn net
 
 // serve serves p, a request of any command.
 func (s *Server) serve(ctx context.Context, p *pending) error {
-	if p.command == commandAssociate {
+	switch p.command {
+	case commandAssociate:
 		return s.associate(ctx, p, p.port)
+	case commandResolve, commandResolvePTR:
+		return s.resolve(ctx, p)
 	}
 	return s.Relay.Serve(ctx, p)
 }

@@ -17,8 +17,8 @@
 // A reply code is an error ([ReplyCode], [ReplyCode4]) that speaks errno, so
 // that what a far hop says comes back to our client as the same code.
 //
-// Of SOCKS5's commands there are CONNECT and UDP ASSOCIATE on both sides; others are
-// refused with the code for that. [Hop5]'s dialer takes network "udp" if the way to
+// Of SOCKS5's commands there are CONNECT, UDP ASSOCIATE and Tor's RESOLVE and
+// RESOLVE_PTR on both sides; others are refused with the code for that. [Hop5]'s dialer takes network "udp" if the way to
 // the hop does ([chain.Carries]): its conns carry one datagram per Read and Write.
 //
 // # Pipelining

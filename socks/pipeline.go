@@ -59,6 +59,7 @@ type learning struct {
 	pause time.Duration // the last one after works turned out to be wrong
 
 	passing passing
+	mute    muteness // of RESOLVE
 }
 
 type mode int

@@ -23,6 +23,10 @@ const (
 	commandBind      = 2
 	commandAssociate = 3
 
+	// Tor's (socks-extensions.txt in its specifications).
+	commandResolve    = 0xF0
+	commandResolvePTR = 0xF1
+
 	addrIPv4 = 1 // RFC 1928 §5
 	addrName = 3
 	addrIPv6 = 4

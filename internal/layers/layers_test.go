@@ -18,12 +18,12 @@ var allowed = map[string][]string{
 	"chain":        {},
 	"relay":        {"chain"},
 	"socks":        {"chain", "relay", "internal/datagram", "internal/deadline"},
-	"httpproxy":    {"chain", "relay", "internal/deadline", "internal/h2"},
+	"httpproxy":    {"chain", "relay", "internal/deadline", "internal/dnsask", "internal/h2"},
 	"hop":          {"chain", "socks", "httpproxy", "hop/ssh"},
 	"hop/ssh":      {"chain", "internal/stream"},
 	"route":        {"chain", "relay"},
-	"local":        {"chain", "relay", "socks", "httpproxy", "hop", "hop/ssh", "route", "configs", "internal/datagram", "internal/deadline", "internal/sockets"},
-	"egress":       {"chain", "relay", "httpproxy", "hop", "route", "configs", "egress/users", "egress/front"},
+	"local":        {"chain", "relay", "socks", "httpproxy", "hop", "hop/ssh", "route", "configs", "internal/datagram", "internal/deadline", "internal/dnsask", "internal/sockets"},
+	"egress":       {"chain", "relay", "httpproxy", "hop", "route", "configs", "internal/dnsask", "egress/users", "egress/front"},
 	"egress/users": {},
 	"egress/front": {},
 	"configs":      {},
@@ -34,6 +34,7 @@ var allowed = map[string][]string{
 	"internal/h2":       {},
 	"internal/stream":   {"internal/deadline"},
 	"internal/datagram": {"internal/deadline"},
+	"internal/dnsask":   {"chain"},
 	"internal/testnet":  {"chain", "internal/datagram", "internal/deadline"},
 	"internal/layers":   {},
 	"internal/interop":  {},
@@ -44,6 +45,8 @@ var allowed = map[string][]string{
 // outside lists the modules beyond the standard library that a room may import.
 // A room that is not here may import none.
 var outside = map[string][]string{
+	"internal/dnsask": {"golang.org/x/net/dns/dnsmessage"},
+
 	"socks":     {"github.com/armon/go-socks5"},
 	"httpproxy": {"golang.org/x/net/http2"},
 	"configs":   {"github.com/BurntSushi/toml"},
