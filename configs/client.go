@@ -32,6 +32,8 @@ type Listener struct {
 	Open    bool   `toml:"open"`             // serve beyond this user's reach without Users; default false
 	Users   []User `toml:"user"`             // none: no credentials are asked for
 
+	TLS ListenerTLS `toml:"tls"` // without it, clients come in the clear
+
 	// EarlyReply tells clients yes before the tunnel is open; default false.
 	EarlyReply bool `toml:"early_reply"`
 
@@ -46,6 +48,12 @@ type Listener struct {
 
 func (l *Listener) setDefaults() {
 	l.Isolate, l.Mode = []Part{PartListener, PartUser, PartClient}, 0o600
+}
+
+// ListenerTLS makes a listener take TLS, and nothing else. Its zero value does not.
+type ListenerTLS struct {
+	Certificate string `toml:"certificate,required,path"` // PEM file, the chain behind the certificate
+	Key         string `toml:"key,required,path"`         // PEM file
 }
 
 // User is one who may use a listener or the egress.

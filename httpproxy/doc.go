@@ -1,7 +1,7 @@
 // Package httpproxy speaks HTTP as a proxy does, at both ends.
 //
-//   - [Server] serves local clients on HTTP/1.1: CONNECT, and http:// requests
-//     in absolute-form.
+//   - [Server] serves local clients on HTTP/1.1 and HTTP/2: CONNECT, and http://
+//     requests. It has a page about itself, and a PAC file.
 //   - [Connect] turns a CONNECT that a net/http server received, on HTTP/1.1 or
 //     HTTP/2, into a relay.Pending. The egress uses it.
 //   - [Hop] and [HopTLS] are upstream proxies reached by http:// and https://,
@@ -22,6 +22,10 @@
 // to ignore the first two: ordinary servers answer a CONNECT that they don't
 // understand with 200 and a page, or with an empty one, and an egress does so to
 // those without a credential. The bytes of a page must not pass for the target's.
+//
+// A 100 (Continue) for a client on HTTP/2 is sent when the body is first read, be it
+// on the way to the target or not: net/http takes the expectation out of the request,
+// so it can't be forwarded as RFC 9110 §10.1.1 wants.
 //
 // # Half-close on HTTP/2
 //

@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -39,6 +40,12 @@ func New(c *configs.Client, base chain.Dialer, log *slog.Logger) (*Server, error
 	p, err := build(c, base)
 	if err != nil {
 		return nil, err
+	}
+	for i := range c.Listeners {
+		if _, _, err := listenerTLS(c, i); err != nil { // read again by Listen
+			p.close()
+			return nil, err
+		}
 	}
 	for _, note := range p.notes {
 		log.Warn(note)
@@ -97,6 +104,10 @@ func (s *Server) listen(ctx context.Context, i int) (*listener, error) {
 	if err != nil {
 		return nil, s.config.Errorf(fmt.Sprintf("listen[%d].user", i), "%w", err)
 	}
+	config, cert, err := listenerTLS(s.config, i)
+	if err != nil {
+		return nil, err
+	}
 	l, allowed, err := s.open(ctx, i)
 	if err != nil {
 		return nil, err
@@ -107,8 +118,12 @@ func (s *Server) listen(ctx context.Context, i int) (*listener, error) {
 		Listener: l,
 		allowed:  allowed,
 		limit:    limit,
+		tls:      config,
 		socks:    &socks.Server{Relay: s.relay, Limit: limit, Flows: s.flows, Request: request},
-		http:     &httpproxy.Server{Relay: s.relay, Limit: limit, Request: request, SOCKS: true},
+		http:     &httpproxy.Server{Relay: s.relay, Limit: limit, Request: request, SOCKS: true, Certificate: cert},
+	}
+	if config != nil {
+		out.socks.ListenPacket = noDatagrams
 	}
 	if users != nil {
 		out.socks.Users, out.http.Users = users, users
@@ -192,6 +207,7 @@ type listener struct {
 	net.Listener
 	allowed peers
 	limit   time.Duration
+	tls     *tls.Config // nil takes clients in the clear
 
 	// A listener for proxy requests has these,
 	socks *socks.Server
@@ -229,6 +245,10 @@ func (s *Server) serveConn(ctx context.Context, l *listener, c net.Conn) {
 	}
 	if l.request != nil {
 		s.serveForward(ctx, l, c)
+		return
+	}
+	if c, err = l.secure(ctx, c); err != nil {
+		s.relay.Trace.Bad(l.Addr().String(), err)
 		return
 	}
 	stop := context.AfterFunc(ctx, func() { _ = c.SetReadDeadline(time.Unix(1, 0)) })
