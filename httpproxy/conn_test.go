@@ -1,12 +1,14 @@
 package httpproxy
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"testing"
 
 	"github.com/byway-proxy/byway/chain"
 	"github.com/byway-proxy/byway/internal/testnet"
+	"github.com/byway-proxy/byway/relay"
 )
 
 // TestConns runs the conformance suite on every kind of conn that we make, both
@@ -27,6 +29,15 @@ func TestConns(t *testing.T) {
 		ends := make(chan net.Conn)
 		srv := serveTLS(t, testnet.Listen(t), false, handed(ends))
 		conforms(t, wrap(t, HopTLS(srv.l.Addr().String(), HopOptions{TLS: trust(testCert())}), &net.Dialer{}), ends)
+	})
+	t.Run("h2 by a listener", func(t *testing.T) {
+		ends := make(chan net.Conn)
+		p := newProxiedBy(t, &Server{Relay: &relay.Relay{Router: direct(chain.DialerFunc(func(context.Context, string, string) (net.Conn, error) {
+			here, there := testnet.TCPPair(t)
+			ends <- there
+			return here, nil
+		}))}}, true)
+		conforms(t, wrap(t, HopTLS(p.addr, HopOptions{TLS: trust(testCert())}), &net.Dialer{}), ends)
 	})
 	t.Run("h1 over TLS", func(t *testing.T) {
 		ends := make(chan net.Conn)

@@ -59,7 +59,7 @@ func (s *Server) ownAnswer(q ownRequest) answer {
 	path, _, _ := strings.Cut(q.path, "?")
 	switch path {
 	case "/":
-		return answer{http.StatusOK, http.Header{"Content-Type": {"text/html; charset=utf-8"}}, pageOf(authority, q.conn)}
+		return answer{http.StatusOK, http.Header{"Content-Type": {"text/html; charset=utf-8"}}, s.page(authority, q.conn)}
 	case pacPath:
 		return answer{http.StatusOK, http.Header{"Content-Type": {"application/x-ns-proxy-autoconfig"}}, s.pac(authority, q.conn)}
 	case wpadPath:
@@ -150,22 +150,25 @@ func withPort(authority string, conn net.Conn) string {
 }
 
 //go:embed page.html
-var page string
+var pageText string
 
-// pageOf is the page about the proxy at authority, which [splitAuthority] has found
-// free of what HTML gives a meaning to.
-func pageOf(authority string, conn net.Conn) string {
-	scheme := "http"
-	if tlsOf(conn) != nil {
-		scheme = "https"
+// page is the page about the proxy at authority, which [splitAuthority] has found free
+// of what HTML gives a meaning to.
+func (s *Server) page(authority string, conn net.Conn) string {
+	scheme, speaks := "http", "HTTP"
+	switch {
+	case tlsOf(conn) != nil:
+		scheme, speaks = "https", "HTTPS"
+	case s.SOCKS:
+		speaks = "SOCKS5 or HTTP"
 	}
 	return strings.NewReplacer("{{address}}", withPort(authority, conn), "{{origin}}", scheme+"://"+authority,
-		"{{scheme}}", scheme).Replace(page)
+		"{{scheme}}", scheme, "{{speaks}}", speaks).Replace(pageText)
 }
 
 // styleSum is the hash by which the page's style sheet is let through.
 func styleSum() string {
-	_, rest, _ := strings.Cut(page, "<style>")
+	_, rest, _ := strings.Cut(pageText, "<style>")
 	style, _, ok := strings.Cut(rest, "</style>")
 	if !ok {
 		panic("httpproxy: the page has no style")

@@ -328,3 +328,39 @@ func TestSessionGoesAway(t *testing.T) {
 		t.Errorf("got %+v", o)
 	}
 }
+
+// TestStalledUploads: tunnels to targets that read nothing hold up no other tunnel of
+// their session.
+func TestStalledUploads(t *testing.T) {
+	p := newProxiedBy(t, &Server{}, true)
+	stall := make(chan struct{})
+	p.rawTarget(t, func(c net.Conn, br *bufio.Reader) {
+		if first, _ := br.ReadByte(); first == 's' {
+			<-stall
+			return
+		}
+		_, _ = io.WriteString(c, "ok")
+		_, _ = io.Copy(io.Discard, br)
+	})
+	d := wrap(t, HopTLS(p.addr, HopOptions{TLS: trust(testCert())}), &net.Dialer{})
+	dial := func() net.Conn {
+		c, err := d.DialContext(t.Context(), "tcp", "a.example:1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = chain.Abort(c) })
+		return c
+	}
+	defer close(stall)
+	for range 4 {
+		go func(c net.Conn) { _, _ = c.Write([]byte(strings.Repeat("s", 64<<20))) }(dial())
+	}
+	moving := dial()
+	_ = moving.SetDeadline(time.Now().Add(20 * time.Second))
+	if _, err := io.WriteString(moving, strings.Repeat("m", 8<<20)); err != nil {
+		t.Error(err)
+	}
+	if _, err := io.ReadFull(moving, make([]byte, 2)); err != nil {
+		t.Error(err)
+	}
+}

@@ -9,7 +9,8 @@
 // the environment. On Debian they are:
 //
 //	apt install dante-server squid tinyproxy microsocks openssh-server openssh-client \
-//	    nginx-light curl wget git netcat-openbsd nodejs python3-requests python3-socks
+//	    nginx-light curl wget git netcat-openbsd nodejs python3-requests python3-socks \
+//	    chromium
 //
 // The command is built with the race detector, unless BYWAY_INTEROP_RACE=0;
 // BYWAY_INTEROP_BINARY names one that exists to be tested instead.
