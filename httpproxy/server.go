@@ -56,8 +56,8 @@ type Server struct {
 	h2      sessions
 }
 
-// ServeConn serves one client until it leaves, ctx ends, or it breaks the
-// protocol. It owns conn and closes it. The error says why the conn did not end
+// ServeConn serves one client until it leaves, ctx ends, it breaks the
+// protocol, or its tunnel is parked (see [relay.Relay.Serve]). It owns conn and closes it. The error says why the conn did not end
 // in good order; relay.Trace's BadClient has been told of clients at fault.
 func (s *Server) ServeConn(ctx context.Context, conn net.Conn) error {
 	c := &client{s: s, conn: conn, br: readers.Get().(*bufio.Reader)}

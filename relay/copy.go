@@ -2,12 +2,9 @@ package relay
 
 import (
 	"errors"
-	"io"
 	"net"
 	"os"
-	"runtime"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/byway-proxy/byway/chain"
@@ -15,27 +12,6 @@ import (
 
 // ErrIdle is the error of a tunnel in which no byte moved for the idle limit.
 var ErrIdle = errors.New("idle for too long")
-
-const (
-	bufferSize = 32 << 10
-
-	// bulk is how many bytes a direction moves through user space before it is
-	// spliced: a pipe costs more than a short exchange.
-	bulk = 256 << 10
-
-	// slice is the longest time that a direction is spliced before it tells that
-	// bytes moved, or gives the pipe back since none did.
-	slice = time.Second
-
-	// linger is how often a direction that only drains looks whether the other has
-	// ended, and how long it goes on after that.
-	linger = time.Second
-
-	// drained is how many bytes it drops at most.
-	drained = 1 << 20
-)
-
-var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
 // Copy carries bytes between client and target until both directions have
 // ended, then closes both. An EOF from one end becomes a CloseWrite on the other,
@@ -48,35 +24,70 @@ var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 // TCP conns of the operating system, bulk does not pass through user space
 // (Linux).
 func Copy(client, target net.Conn, idle time.Duration) (up, down int64, err error) {
+	p := newPair(client, target, idle)
+	p.run()
+	return p.ways[0].total, p.ways[1].total, p.err
+}
+
+// A pair is two conns and the two directions between them. See the package's doc
+// for its states.
+type pair struct {
+	idle  time.Duration
+	began time.Time
+	ends  [2]net.Conn
+	ways  [2]direction // up, down
+
+	// park takes the conns over while every direction rests or has ended. If it
+	// reports false, nothing has happened. It is nil if directions never rest.
+	park func() bool
+	rest time.Duration // without a byte moved, after which they do
+
+	done   chan struct{} // closed by the last goroutine to leave
+	parked bool          // to be read after that
+
+	mu       sync.Mutex
+	moved    time.Duration // when a byte last moved, since began
+	busy     int           // directions with bytes in hand
+	splicing int           // of these, how many tell that bytes moved once a slice only
+	err      error         // the first failure
+}
+
+func newPair(client, target net.Conn, idle time.Duration) *pair {
 	fromClient, client := chain.Raw(client)
 	fromTarget, target := chain.Raw(target)
-	p := &pair{idle: idle, began: time.Now(), ends: [2]net.Conn{client, target}}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		up = p.oneWay(target, client, fromClient)
-	}()
-	down = p.oneWay(client, target, fromTarget)
-	<-done
-	_ = client.Close()
-	_ = target.Close()
-	return up, down, p.err
+	p := &pair{idle: idle, began: time.Now(), ends: [2]net.Conn{client, target}, done: make(chan struct{})}
+	p.ways[0] = direction{pair: p, src: client, dst: target, ahead: fromClient}
+	p.ways[1] = direction{pair: p, src: target, dst: client, ahead: fromTarget}
+	return p
 }
 
-// pair is what the two directions of a tunnel share.
-type pair struct {
-	idle     time.Duration
-	began    time.Time
-	moved    atomic.Int64 // when a byte last moved, since began
-	splicing atomic.Int32 // directions that tell so once a slice only
-	ended    atomic.Int32 // directions that have ended
-	ends     [2]net.Conn
-
-	once sync.Once
-	err  error // the first failure; read when both directions have ended
+// run returns when both directions have ended and the conns are closed, or when
+// the pair is parked.
+func (p *pair) run() {
+	up, down := &p.ways[0], &p.ways[1]
+	switch {
+	case down.state == ended:
+		up.carry()
+	case up.state == ended:
+		down.carry()
+	default:
+		go up.carry()
+		down.carry()
+	}
+	<-p.done
+	if !p.parked {
+		_ = p.ends[0].Close()
+		_ = p.ends[1].Close()
+	}
 }
 
-func (p *pair) note(err error) { p.once.Do(func() { p.err = err }) }
+func (p *pair) note(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err == nil {
+		p.err = err
+	}
+}
 
 // abort ends both directions.
 func (p *pair) abort(err error) {
@@ -86,150 +97,26 @@ func (p *pair) abort(err error) {
 	}
 }
 
-func (p *pair) touch() { p.moved.Store(int64(time.Since(p.began))) }
-
-// idleAt is when the tunnel has idled for too long, if no further byte moves.
-func (p *pair) idleAt() time.Time {
-	limit := time.Duration(p.moved.Load()) + p.idle
-	if p.splicing.Load() > 0 {
+// limits returns when the tunnel has idled for too long, if no further byte moves,
+// and when a direction has to look at that, or at whether it may rest.
+func (p *pair) limits() (idle, look time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	limit := p.moved + p.idle
+	if p.splicing > 0 {
 		limit += p.slice()
 	}
-	return p.began.Add(limit)
+	soon := limit
+	if p.park != nil {
+		now := time.Since(p.began)
+		soon = p.moved + p.rest
+		if soon <= now { // what kept it from resting may do so for a while
+			soon = now + p.rest
+		}
+	}
+	return p.began.Add(limit), p.began.Add(min(limit, soon))
 }
 
 func (p *pair) slice() time.Duration { return min(slice, p.idle/4) }
-
-// oneWay moves ahead, then all that src yields, to dst, and returns the number of bytes.
-func (p *pair) oneWay(dst, src net.Conn, ahead []byte) (total int64) {
-	defer p.ended.Add(1)
-	f := &flow{pair: p, dst: dst, src: src}
-	if len(ahead) > 0 {
-		_ = dst.SetWriteDeadline(time.Now().Add(p.idle))
-		n, err := dst.Write(ahead)
-		total += int64(n)
-		p.touch()
-		if err != nil {
-			f.drain(err)
-			return total
-		}
-	}
-	for {
-		n, rerr, werr := f.step()
-		total += n
-		switch {
-		case isTimeout(werr):
-			p.abort(ErrIdle) // the peer stopped reading long ago
-			return total
-		case werr != nil:
-			f.drain(werr)
-			return total
-		case rerr == io.EOF:
-			_ = chain.CloseWrite(dst) // if that fails, the other direction tells
-			return total
-		case rerr != nil && !isTimeout(rerr):
-			p.abort(rerr)
-			return total
-		case rerr != nil && !time.Now().Before(p.idleAt()):
-			p.abort(ErrIdle)
-			return total
-		}
-	}
-}
-
-// flow is one direction of a pair.
-type flow struct {
-	*pair
-	dst, src net.Conn
-	run      int64 // bytes moved since the last pause
-}
-
-// step moves bytes until there is news: an end, a failure, or a deadline.
-func (f *flow) step() (n int64, rerr, werr error) {
-	if f.run >= bulk {
-		if dst, src, ok := f.spliceable(); ok {
-			return f.splice(dst, src)
-		}
-		f.run = 0
-	}
-	deadline := f.idleAt()
-	_ = f.src.SetReadDeadline(deadline)
-	_ = f.dst.SetWriteDeadline(deadline.Add(f.idle))
-	buf := buffers.Get().(*[bufferSize]byte)
-	defer buffers.Put(buf)
-	for f.run < bulk {
-		r, err := f.src.Read(buf[:])
-		if r > 0 {
-			w, err := f.dst.Write(buf[:r])
-			n += int64(w)
-			f.run += int64(w)
-			f.touch()
-			if err != nil {
-				return n, nil, err
-			}
-		}
-		if err != nil {
-			f.run = 0
-			return n, err, nil
-		}
-	}
-	return n, nil, nil
-}
-
-func (f *flow) spliceable() (dst, src *net.TCPConn, ok bool) {
-	if runtime.GOOS != "linux" {
-		return nil, nil, false
-	}
-	dst, ok1 := f.dst.(*net.TCPConn)
-	src, ok2 := f.src.(*net.TCPConn)
-	return dst, src, ok1 && ok2
-}
-
-// splice lets the kernel move bytes for one slice.
-func (f *flow) splice(dst, src *net.TCPConn) (n int64, rerr, werr error) {
-	f.splicing.Add(1)
-	defer f.splicing.Add(-1)
-	now := time.Now()
-	_ = src.SetReadDeadline(now.Add(f.slice()))
-	_ = dst.SetWriteDeadline(now.Add(f.slice() + f.idle))
-	n, err := dst.ReadFrom(src)
-	if n > 0 {
-		f.touch()
-	} else {
-		f.run = 0
-	}
-	switch {
-	case err == nil:
-		return n, io.EOF, nil
-	case isTimeout(err) && time.Since(now) >= f.slice()+f.idle:
-		return n, nil, err
-	default:
-		return n, err, nil
-	}
-}
-
-// drain reads and drops some of what src still sends after dst failed with err,
-// while the other direction delivers what dst had to say, and for a while after
-// that: to close with bytes unread would destroy those on their way to src.
-func (f *flow) drain(err error) {
-	f.note(err)
-	buf := buffers.Get().(*[bufferSize]byte)
-	defer buffers.Put(buf)
-	var end time.Time
-	for left := drained; left > 0; {
-		now := time.Now()
-		if end.IsZero() && f.ended.Load() > 0 {
-			end = now.Add(linger)
-		}
-		if !end.IsZero() && now.After(end) || now.After(f.idleAt()) {
-			return
-		}
-		_ = f.src.SetReadDeadline(now.Add(linger))
-		n, err := f.src.Read(buf[:])
-		left -= n
-		if err != nil && !isTimeout(err) {
-			return
-		}
-	}
-}
 
 func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

@@ -30,7 +30,7 @@ var datagrams = sync.Pool{New: func() any { return new([datagramSize]byte) }}
 //
 // up counts the bytes from client to target, down those back.
 func CopyDatagrams(client, target net.Conn, idle time.Duration) (up, down int64, err error) {
-	p := &datagramPair{pair: pair{idle: idle, began: time.Now()}}
+	p := &datagramPair{idle: idle, began: time.Now()}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -43,8 +43,22 @@ func CopyDatagrams(client, target net.Conn, idle time.Duration) (up, down int64,
 
 // datagramPair is what the two directions of a flow share.
 type datagramPair struct {
-	pair
-	sent atomic.Int64 // datagrams, in both directions
+	idle  time.Duration
+	began time.Time
+	moved atomic.Int64 // when a datagram last moved, since began
+	sent  atomic.Int64 // datagrams, in both directions
+
+	once sync.Once
+	err  error // of what ended the flow; read when both directions have ended
+}
+
+func (p *datagramPair) note(err error) { p.once.Do(func() { p.err = err }) }
+
+func (p *datagramPair) touch() { p.moved.Store(int64(time.Since(p.began))) }
+
+// idleAt is when the flow has idled for too long, if no further datagram moves.
+func (p *datagramPair) idleAt() time.Time {
+	return p.began.Add(time.Duration(p.moved.Load()) + p.idle)
 }
 
 // carry moves datagrams from src to dst until the flow ends, and then ends it for
@@ -103,12 +117,12 @@ func (p *datagramPair) extend(dst, src net.Conn) {
 	_ = dst.SetWriteDeadline(deadline.Add(p.idle))
 }
 
-// copyEnds carries what the network is made of, bytes or datagrams.
-func (r *Relay) copyEnds(network string, client, target net.Conn) (up, down int64, err error) {
-	if network == "udp" {
-		return CopyDatagrams(client, target, r.flowIdleLimit())
-	}
-	return Copy(client, target, r.idleLimit())
+// carryDatagrams carries the flow t to its end.
+func (t *tunnel) carryDatagrams(client, target net.Conn) error {
+	up, down, err := CopyDatagrams(client, target, t.relay.flowIdleLimit())
+	t.up, t.down, t.err = t.up+up, down, err
+	t.close()
+	return err
 }
 
 func (r *Relay) flowIdleLimit() time.Duration {

@@ -25,25 +25,62 @@ type tunnel struct {
 	// guarded by the register
 	ends   [2]net.Conn
 	killed bool
+	place
 }
 
-// close is called once, when an opened tunnel has ended.
+// pair returns the pair that carries t between client and target. It may rest, if
+// the system can wait for both of them.
+func (t *tunnel) pair(client, target net.Conn) *pair {
+	p := newPair(client, target, t.relay.idleLimit())
+	if p.rest = t.relay.rest; p.rest == 0 {
+		p.rest = rest
+	}
+	if parkable(p.ends[0]) && parkable(p.ends[1]) && p.rest < p.idle {
+		p.park = func() bool { return t.park(p) }
+	}
+	return p
+}
+
+// follow runs p to its end, which is t's, or until t is parked and no longer the caller's.
+func (t *tunnel) follow(p *pair) error {
+	p.run()
+	if p.parked {
+		return nil
+	}
+	t.add(p)
+	t.err = p.err
+	t.close()
+	return p.err
+}
+
+func (t *tunnel) add(p *pair) {
+	t.up += p.ways[0].total
+	t.down += p.ways[1].total
+}
+
+// close is called once, when an opened tunnel has ended. Whoever waits for the
+// register to be empty has had all traces.
 func (t *tunnel) close() {
 	t.lease.Release()
-	t.relay.live.remove(t)
 	t.relay.Trace.closed(t.request, t.decision, Stats{
 		Up: t.up, Down: t.down, Lasted: time.Since(t.began), Err: t.err,
 	})
+	t.relay.live.remove(t)
 }
 
 // kill cuts the tunnel: a dial under way is cancelled, conns are closed, and
-// whoever copies between them comes back.
+// whoever copies between them comes back. A parked tunnel ends here.
 func (t *tunnel) kill() {
 	l := &t.relay.live
 	l.mu.Lock()
 	t.killed = true
 	ends := t.ends
+	parked := l.take(t)
 	l.mu.Unlock()
+	if parked {
+		t.cut(net.ErrClosed)
+		return
+	}
 	if cancel := t.cancel.Load(); cancel != nil {
 		(*cancel)()
 	}
@@ -59,6 +96,8 @@ type register struct {
 	mu      sync.Mutex
 	tunnels map[*tunnel]struct{}
 	refused bool
+	lot     *lot          // of the parked ones; nil if there is none
+	ticket  uint64        // the last one given out
 	idle    chan struct{} // made by refuse, closed when no tunnel is left
 }
 
@@ -90,6 +129,12 @@ func (l *register) attach(t *tunnel, c net.Conn) bool {
 		t.ends[1] = c
 	}
 	return true
+}
+
+func (l *register) isKilled(t *tunnel) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return t.killed
 }
 
 func (l *register) remove(t *tunnel) {

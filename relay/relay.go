@@ -96,6 +96,7 @@ type Relay struct {
 	// Trace is told what happens; it may be nil.
 	Trace *Trace
 
+	rest  time.Duration // before a tunnel rests, for tests; 0 means the constant
 	live  register
 	epoch atomic.Pointer[string] // of the identities; nil at first
 }
@@ -115,11 +116,15 @@ func (r *Relay) idleLimit() time.Duration {
 }
 
 // Serve carries p to its end: it routes and dials, answers, and copies until
-// both directions have ended, the tunnel idles, or the relay is closed. Of network
+// both directions have ended, the tunnel idles for too long, or the relay is closed. Of network
 // "udp", Accept gives a conn of one datagram per Read and Write, and what ends it is
 // said at [CopyDatagrams]. ctx
 // bounds the opening and, when it is cancelled, ends the tunnel. The error tells
 // why no tunnel was opened, or why it did not end in good order.
+//
+// A tunnel between two TCP conns in which nothing moves is parked (Linux): Serve
+// returns nil, and the tunnel goes on without a goroutine of its own, and without
+// ctx. It ends as others do, which the Trace is told.
 func (r *Relay) Serve(ctx context.Context, p Pending) error {
 	q := p.Request()
 	d, err := r.Route(ctx, q)
@@ -134,12 +139,12 @@ func (r *Relay) Serve(ctx context.Context, p Pending) error {
 	if err != nil {
 		return err
 	}
-	defer t.close()
 	stop := context.AfterFunc(ctx, t.kill)
 	defer stop()
-	up, down, err := r.copyEnds(q.Network, client, conn)
-	t.up, t.down, t.err = t.up+up, down, err
-	return err
+	if q.Network == "udp" {
+		return t.carryDatagrams(client, conn)
+	}
+	return t.follow(t.pair(client, conn))
 }
 
 // Route tells where q goes: as it was decided beforehand, or else as the Router
@@ -218,6 +223,7 @@ func (t *tunnel) dial(ctx context.Context, first *chain.FirstData) (conn net.Con
 		t.fail(err)
 		return nil, nil, err
 	}
+	t.cancel.Store(nil) // lest it keep what belongs to the dial
 	r.Trace.opened(*q, t.decision, time.Since(t.began))
 	return conn, rest, nil
 }
@@ -225,8 +231,8 @@ func (t *tunnel) dial(ctx context.Context, first *chain.FirstData) (conn net.Con
 // fail ends a tunnel that was not opened.
 func (t *tunnel) fail(err error) {
 	t.lease.Release()
-	t.relay.live.remove(t)
 	t.relay.Trace.failed(t.request, t.decision, err)
+	t.relay.live.remove(t)
 }
 
 // Shutdown refuses new requests and waits for the live tunnels to end. When ctx

@@ -59,7 +59,8 @@ func (s *Server) limit() time.Duration {
 	return defaultLimit
 }
 
-// ServeConn serves the client of conn to the end, and closes conn. Clients that do not
+// ServeConn serves the client of conn as [relay.Relay.Serve] does, to the end or until the
+// relay has parked the tunnel, and owns conn. Clients that do not
 // come as far as a request are reported to BadClient of the Relay's Trace.
 func (s *Server) ServeConn(ctx context.Context, conn net.Conn) error {
 	if s.Relay == nil {
