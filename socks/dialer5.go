@@ -47,6 +47,9 @@ func (d *dialer5) DialContext(ctx context.Context, network, addr string) (net.Co
 	default:
 		a = d.auto(ctx, t, first)
 	}
+	if a.err == nil {
+		d.find(ctx)
+	}
 	return a.conn, a.err
 }
 
@@ -127,10 +130,14 @@ func (d *dialer5) DialOver(ctx context.Context, conn net.Conn, network, addr str
 		return nil, err
 	}
 	first := d.firstData(ctx)
-	return d.shake(ctx, conn, chain.PhaseConnect, func(x *exchange) error {
+	conn, err = d.shake(ctx, conn, chain.PhaseConnect, func(x *exchange) error {
 		x.out = t.append(append(x.out, version5, commandConnect, 0))
 		return along(x, first, func() error { return readReply(x) })
 	})
+	if err == nil {
+		d.find(ctx)
+	}
+	return conn, err
 }
 
 func (d *dialer5) method() byte {

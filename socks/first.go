@@ -26,14 +26,21 @@ type passing struct {
 	after  time.Time // it is not asked again before that
 }
 
-// ask reports whether the hop is known to pass on, and whether the caller is to
-// find out anew, and then calls settle.
-func (p *passing) ask() (works, find bool) {
+func (p *passing) known() (works bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	find = !p.asking && !time.Now().Before(p.after)
-	p.asking = p.asking || find
-	return p.works, find
+	return p.works
+}
+
+// begin reports whether the caller is to find out anew, and then calls settle.
+func (p *passing) begin() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.asking || time.Now().Before(p.after) {
+		return false
+	}
+	p.asking = true
+	return true
 }
 
 func (p *passing) settle(works bool, pause time.Duration) {
@@ -45,29 +52,22 @@ func (p *passing) settle(works bool, pause time.Duration) {
 // firstData returns what may go along with a request of ctx, or nil.
 func (d *dialer5) firstData(ctx context.Context) *chain.FirstData {
 	first := chain.FirstDataOf(ctx)
-	switch {
-	case first == nil || d.pipeline == Off:
+	if d.pipeline == Off || d.pipeline == Auto && !d.learnt.passing.known() {
 		return nil
-	case d.pipeline == On:
-		return first
 	}
-	works, find := d.learnt.passing.ask()
-	if find {
-		d.find(ctx)
-	}
-	if works {
-		return first
-	}
-	return nil
+	return first
 }
 
-// find finds out, in the background, whether the hop passes on. It goes the way of
-// the tunnels of ctx's identity.
+// find finds out, in the background, whether the hop passes on, if a dial with ctx
+// would have liked to know. That dial has ended, so that it was not kept from the
+// trials of pipelining on the path. It goes the way of the tunnels of ctx's identity.
 func (d *dialer5) find(ctx context.Context) {
+	if d.pipeline != Auto || chain.FirstDataOf(ctx) == nil {
+		return
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.closed.Err() != nil {
-		d.learnt.passing.settle(false, 0)
+	if d.closed.Err() != nil || !d.learnt.passing.begin() {
 		return
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
