@@ -286,8 +286,65 @@ func TestFirstDataAfterSettle(t *testing.T) {
 		if n, err := ours.Read(buf); err != nil || string(buf[:n]) != "hello" {
 			t.Errorf("then %q, %v", buf[:n], err)
 		}
-		if err := f.Along(won, func() (bool, error) { return false, io.EOF }); !errors.Is(err, io.EOF) {
+		late := chain.NewFirstData(nil, []byte("hello"))
+		_, _, _ = late.Settle(won)
+		alongIsEmpty(t, late)
+	})
+}
+
+// alongIsEmpty makes another attempt, which gets nothing.
+func alongIsEmpty(t *testing.T, f *chain.FirstData) {
+	t.Helper()
+	near, far := testnet.Pipe(0)
+	defer near.Close()
+	err := f.Along(near, func() (bool, error) {
+		time.Sleep(time.Second)
+		return false, io.EOF
+	})
+	if !errors.Is(err, io.EOF) {
+		t.Error(err)
+	}
+	_ = chain.CloseWrite(near)
+	if got, err := io.ReadAll(far); err != nil || len(got) != 0 {
+		t.Errorf("another attempt got %q, %v", got, err)
+	}
+	_ = far.Close()
+}
+
+// TestFirstDataGoesOnce: after a success, and while an attempt waits for the client,
+// others get nothing.
+func TestFirstDataGoesOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, ours := testnet.Pipe(0)
+		defer client.Close()
+		defer ours.Close()
+		f := chain.NewFirstData(ours, nil)
+		near, far := testnet.Pipe(0)
+		defer near.Close()
+		defer far.Close()
+		done := make(chan error)
+		go func() {
+			done <- f.Along(near, func() (bool, error) {
+				time.Sleep(time.Minute)
+				return false, nil
+			})
+		}()
+		synctest.Wait()
+		go func() {
+			time.Sleep(500 * time.Millisecond)
+			_, _ = io.WriteString(client, "hello")
+		}()
+		alongIsEmpty(t, f)
+		if err := <-done; err != nil {
 			t.Error(err)
+		}
+		buf := make([]byte, 10)
+		if n, err := far.Read(buf); err != nil || string(buf[:n]) != "hello" {
+			t.Errorf("the first attempt got %q, %v", buf[:n], err)
+		}
+		alongIsEmpty(t, f)
+		if sent, rest, err := f.Settle(near); sent != 5 || len(rest) != 0 || err != nil {
+			t.Error(sent, rest, err)
 		}
 	})
 }
