@@ -22,6 +22,7 @@ type Client struct {
 	Routes    []Route        `toml:"route"` // the first that fits wins; none: everything is blocked
 	Timeouts  ClientTimeouts `toml:"timeouts"`
 	Limits    Limits         `toml:"limits"`
+	Control   Control        `toml:"control"`
 
 	report reporter
 }
@@ -162,6 +163,14 @@ type ClientTimeouts struct {
 	Drain     time.Duration `toml:"drain"`     // for live tunnels at shutdown; default 10s
 }
 
+// Control is how a running byway is told things, such as "byway newid".
+type Control struct {
+	Serve  bool   `toml:"serve"`       // default true
+	Socket string `toml:"socket,path"` // "" leaves it to the program
+}
+
+func (c *Control) setDefaults() { c.Serve = true }
+
 // Limits are all more than zero.
 type Limits struct {
 	UDPFlows               uint `toml:"udp_flows"`                 // of all associations; default 4096
@@ -181,6 +190,7 @@ func (c *Client) setDefaults() {
 		Handshake: 10 * time.Second, Dial: 30 * time.Second,
 		Idle: 10 * time.Minute, UDPIdle: time.Minute, Drain: 10 * time.Second,
 	}
+	c.Control.setDefaults()
 	c.Limits = Limits{UDPFlows: 4096, UDPFlowsPerAssociation: 256}
 }
 

@@ -27,6 +27,9 @@ func (c *Client) check(d *decoder) {
 
 	d.names("chain", elements(c.Chains, func(ch Chain) string { return ch.Name }))
 	d.names("group", elements(c.Groups, func(g Group) string { return g.Name }))
+	if socket := "control.socket"; d.has(socket) && !c.Control.Serve && !d.failed["control.serve"] {
+		d.fail(socket, "stands beside serve = false; remove one of the two")
+	}
 	named, chains := c.named(d)
 	named.check(d)
 	for i := range c.Chains {

@@ -26,6 +26,7 @@ listen = [
 chain = [{ name = "default", hops = ['e', "b"] }, { name = "x", hops = ["g1"], mode = "dynamic", least = 1, spares = 0 },
   { name = "y", hops = ["b", "f"], mode = "random", draw = 2, per = "identity" }]
 route = [{ to = "default" }]
+control.socket = "/run/byway.sock"
 timeouts.handshake = "1s"
 timeouts.dial = "1m30s"
 "timeouts".'idle' = "2h"
@@ -159,6 +160,7 @@ func TestFullClient(t *testing.T) {
 		Routes:   []Route{{"default"}},
 		Timeouts: ClientTimeouts{time.Second, 90 * time.Second, 2 * time.Hour, time.Minute, 10 * time.Second},
 		Limits:   Limits{4096, 256},
+		Control:  Control{true, "/run/byway.sock"},
 	}
 	if diff := cmp.Diff(want, got, ignoreSource); diff != "" {
 		t.Error(diff)

@@ -26,6 +26,7 @@ type Server struct {
 	flows     *socks.Flows
 	listeners []*listener
 	forwards  []*udpForward  // those of datagrams
+	control   net.Listener   // nil if there is none
 	wg        sync.WaitGroup // conns being served
 }
 
@@ -94,6 +95,9 @@ func (s *Server) Listen(ctx context.Context) (listeners, forwards []net.Addr, er
 			return nil, nil, err
 		}
 		forwards = append(forwards, at)
+	}
+	if err := s.listenControl(ctx); err != nil {
+		return nil, nil, err
 	}
 	return listeners, forwards, nil
 }
@@ -168,6 +172,9 @@ func (s *Server) Serve(ctx context.Context) error {
 	for _, u := range s.forwards {
 		accepting.Go(func() { u.serve(work) })
 	}
+	if s.control != nil {
+		accepting.Go(func() { s.serveControl(ctx) })
+	}
 	<-ctx.Done()
 	s.closeListeners()
 	accepting.Wait()
@@ -195,6 +202,9 @@ func (s *Server) Serve(ctx context.Context) error {
 }
 
 func (s *Server) closeListeners() {
+	if s.control != nil {
+		_ = s.control.Close()
+	}
 	for _, l := range s.listeners {
 		_ = l.Close()
 	}

@@ -51,6 +51,6 @@ func rootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(runCommand(), egressCommand(), demoCommand(), checkCommand(), versionCommand())
+	root.AddCommand(runCommand(), egressCommand(), demoCommand(), checkCommand(), newidCommand(), versionCommand())
 	return root
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/byway-proxy/byway/configs"
 	"github.com/byway-proxy/byway/hop"
+	"github.com/byway-proxy/byway/internal/control"
 	"github.com/byway-proxy/byway/local"
 )
 
@@ -60,6 +61,11 @@ func runCommand() *cobra.Command {
 		listeners, forwards, err := s.Listen(c.Context())
 		if err != nil {
 			return err
+		}
+		if path := control.DefaultPath(); path != "" && cfg.Control.Serve && cfg.Control.Socket == "" {
+			if err := s.Control(c.Context(), path); err != nil {
+				logger.Warn("no control socket", "error", err)
+			}
 		}
 		tell(logger, s, listeners, forwards)
 		return s.Serve(c.Context())

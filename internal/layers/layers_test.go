@@ -22,7 +22,7 @@ var allowed = map[string][]string{
 	"hop":          {"chain", "socks", "httpproxy", "hop/ssh"},
 	"hop/ssh":      {"chain", "internal/stream"},
 	"route":        {"chain", "relay"},
-	"local":        {"chain", "relay", "socks", "httpproxy", "hop", "hop/ssh", "route", "configs", "internal/datagram", "internal/deadline", "internal/dnsask", "internal/sockets"},
+	"local":        {"chain", "relay", "socks", "httpproxy", "hop", "hop/ssh", "route", "configs", "internal/datagram", "internal/deadline", "internal/dnsask", "internal/sockets", "internal/control"},
 	"egress":       {"chain", "relay", "httpproxy", "hop", "route", "configs", "internal/dnsask", "egress/users", "egress/front"},
 	"egress/users": {},
 	"egress/front": {},
@@ -31,6 +31,7 @@ var allowed = map[string][]string{
 
 	"internal/deadline": {},
 	"internal/sockets":  {},
+	"internal/control":  {"internal/sockets"},
 	"internal/h2":       {},
 	"internal/stream":   {"internal/deadline"},
 	"internal/datagram": {"internal/deadline"},
