@@ -139,13 +139,7 @@ func (g *group) Resolve(ctx context.Context, host string) (string, error) {
 
 // Resolve asks by one path, chosen as for a tunnel.
 func (c *course) Resolve(ctx context.Context, host string) (string, error) {
-	var buf [8]uint16
-	var out set
-	route := c.plan.draw(buf[:0], c, c.plan.seed(ctx), &out, c.now())
-	if len(route) == 0 {
-		return "", c.at.join(nil)
-	}
-	p, err := c.path(route)
+	p, err := c.drawn(ctx)
 	if err != nil {
 		return "", err
 	}

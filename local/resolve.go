@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"net"
 	"syscall"
 
 	"github.com/byway-proxy/byway/chain"
@@ -50,6 +51,11 @@ func (a *asker) Resolve(ctx context.Context, host string) (string, error) {
 		return "", chain.Fail(chain.PhaseConnect, err)
 	}
 	return got, nil
+}
+
+// Await is of chain.Awaiter.
+func (a *asker) Await(ctx context.Context, addr string, announce func(string) error) (net.Conn, string, error) {
+	return chain.Await(ctx, a.Dialer, addr, announce)
 }
 
 // Carries is of chain.Carrier.

@@ -41,6 +41,8 @@ func (d *dialer5) command(ctx context.Context, command byte, t target) (conn net
 // serve serves p, a request of any command.
 func (s *Server) serve(ctx context.Context, p *pending) error {
 	switch p.command {
+	case commandBind:
+		return s.bind(ctx, p)
 	case commandAssociate:
 		return s.associate(ctx, p, p.port)
 	case commandResolve, commandResolvePTR:

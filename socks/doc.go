@@ -17,8 +17,9 @@
 // A reply code is an error ([ReplyCode], [ReplyCode4]) that speaks errno, so
 // that what a far hop says comes back to our client as the same code.
 //
-// Of SOCKS5's commands there are CONNECT, UDP ASSOCIATE and Tor's RESOLVE and
-// RESOLVE_PTR on both sides; others are refused with the code for that. [Hop5]'s dialer takes network "udp" if the way to
+// Of SOCKS5's commands there are CONNECT, BIND, UDP ASSOCIATE and Tor's RESOLVE and
+// RESOLVE_PTR on both sides, of SOCKS4's CONNECT, and BIND on the hop's side; others
+// are refused with the code for that. BIND waits at the far end, never here. [Hop5]'s dialer takes network "udp" if the way to
 // the hop does ([chain.Carries]): its conns carry one datagram per Read and Write.
 //
 // # Pipelining

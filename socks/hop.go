@@ -2,9 +2,11 @@ package socks
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -192,48 +194,59 @@ func (d *dialer4) target(network, addr string) (target, error) {
 	if err != nil {
 		return t, err
 	}
-	switch {
-	case t.ip.Is6():
-		err = familyError("SOCKS4 cannot carry an IPv6 address: use socks5")
-	case t.ip.IsValid() && marksName(t.ip):
-		err = familyError("SOCKS4 has another meaning for the addresses 0.0.0.x")
-	case !t.ip.IsValid() && !d.names:
-		err = familyError("SOCKS4 cannot carry a name, and it must not be resolved here: use socks4a")
-	}
-	if err != nil {
+	if err := d.fits(t); err != nil {
 		return t, chain.Fail(chain.PhaseConnect, err)
 	}
 	return t, nil
 }
 
+func (d *dialer4) fits(t target) error {
+	switch {
+	case t.ip.Is6():
+		return familyError("SOCKS4 cannot carry an IPv6 address: use socks5")
+	case t.ip.IsValid() && marksName(t.ip):
+		return familyError("SOCKS4 has another meaning for the addresses 0.0.0.x")
+	case !t.ip.IsValid() && !d.names:
+		return familyError("SOCKS4 cannot carry a name, and it must not be resolved here: use socks4a")
+	}
+	return nil
+}
+
 func (d *dialer4) request(ctx context.Context, conn net.Conn, t target) (net.Conn, error) {
 	return d.shake(ctx, conn, chain.PhaseConnect, func(x *exchange) error {
-		x.out = d.appendRequest(x.out, t)
-		reply, err := x.ask(8)
-		switch {
-		case err != nil:
-			return err
-		case reply[0] != 0:
-			return errGarbage
-		}
-		switch code := ReplyCode4(reply[1]); code {
-		case granted4:
-			return nil
-		case noIdentd4, badIdent4:
-			x.phase = chain.PhaseAuth
-			return code
-		default:
-			return code
-		}
+		x.out = d.appendRequest(x.out, commandConnect, t)
+		_, err := readBound4(x)
+		return err
 	})
 }
 
-func (d *dialer4) appendRequest(b []byte, t target) []byte {
+// readBound4 reads a reply of SOCKS4 and returns its address, which means something
+// after BIND.
+func readBound4(x *exchange) (target, error) {
+	reply, err := x.ask(8)
+	switch {
+	case err != nil:
+		return target{}, err
+	case reply[0] != 0:
+		return target{}, errGarbage
+	}
+	switch code := ReplyCode4(reply[1]); code {
+	case granted4:
+		return target{ip: netip.AddrFrom4([4]byte(reply[4:])), port: binary.BigEndian.Uint16(reply[2:])}, nil
+	case noIdentd4, badIdent4:
+		x.phase = chain.PhaseAuth
+		return target{}, code
+	default:
+		return target{}, code
+	}
+}
+
+func (d *dialer4) appendRequest(b []byte, command byte, t target) []byte {
 	ip := [4]byte{0, 0, 0, 1}
 	if t.ip.IsValid() {
 		ip = t.ip.As4()
 	}
-	b = append(b, version4, commandConnect, byte(t.port>>8), byte(t.port))
+	b = append(b, version4, command, byte(t.port>>8), byte(t.port))
 	b = append(append(append(b, ip[:]...), d.user...), 0)
 	if !t.ip.IsValid() {
 		b = append(append(b, t.name...), 0)

@@ -18,7 +18,6 @@ import (
 var (
 	errNoUDP       = unsupportedError("the way to the hop does not carry udp")
 	errAssociation = endedError("the hop ended the UDP association")
-	errNoRelay     = errors.New("the hop's UDP relay has no port")
 )
 
 // An unsupportedError is about something that a hop, or the way to it, can't do.
@@ -55,7 +54,7 @@ func (d *dialer5) associate(ctx context.Context, addr string) (net.Conn, error) 
 	if err != nil {
 		return nil, err
 	}
-	relay, err := d.relayAddr(bound)
+	relay, err := d.ownIfNone(bound)
 	if err != nil {
 		_ = control.Close()
 		return nil, chain.Fail(chain.PhaseConnect, err)
@@ -70,26 +69,6 @@ func (d *dialer5) associate(ctx context.Context, addr string) (net.Conn, error) 
 	f := &hopFlow{Conn: conn, control: control, to: t, header: string(t.appendHeader(nil))}
 	go f.watch()
 	return f, nil
-}
-
-// relayAddr returns where the hop takes datagrams, as its reply says. An address
-// that is none is the hop's own.
-func (d *dialer5) relayAddr(bound target) (string, error) {
-	if bound.port == 0 {
-		return "", errNoRelay
-	}
-	if bound.ip.IsValid() && !bound.ip.IsUnspecified() {
-		return bound.String(), nil
-	}
-	if bound.name != "" {
-		if err := checkName(bound.name); err != nil {
-			return "", errGarbage
-		}
-		return bound.String(), nil
-	}
-	own, err := parseTarget(d.addr)
-	own.port = bound.port
-	return own.String(), err
 }
 
 // hopFlow is a flow by way of a SOCKS5 hop: a net.Conn of datagrams. It ends with the

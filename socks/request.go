@@ -112,8 +112,9 @@ func readRequest(x *exchange, p *pending) (code ReplyCode, err error) {
 		// conn tells better. The port counts (§7).
 		p.port = uint16(r.DestAddr.Port)
 		return succeeded, nil
-	case (r.Command == commandResolve || r.Command == commandResolvePTR) && p.all:
-		r.DestAddr.Port = max(r.DestAddr.Port, 1) // it has none; rules want one
+	case (r.Command == commandBind || r.Command == commandResolve || r.Command == commandResolvePTR) && p.all:
+		p.port = uint16(r.DestAddr.Port)
+		r.DestAddr.Port = max(r.DestAddr.Port, 1) // it need have none; rules want one
 	default:
 		return badCommand, fmt.Errorf("%w: 0x%02x", errCommand, r.Command)
 	}

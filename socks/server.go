@@ -145,7 +145,7 @@ type pending struct {
 	request relay.Request
 	version byte
 	command byte
-	port    uint16 // of UDP ASSOCIATE: whence the client will send, or 0
+	port    uint16 // of other commands than CONNECT, and may be 0
 	all     bool   // commands are served, not CONNECT alone
 	limit   time.Duration
 }

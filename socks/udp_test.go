@@ -146,7 +146,7 @@ func TestUDPErrors(t *testing.T) {
 	}{
 		"no such command": {"\x05\x00\x05\x07\x00\x01\x00\x00\x00\x00\x00\x00", chain.PhaseConnect, badCommand},
 		"not allowed":     {"\x05\x00\x05\x02\x00\x01\x00\x00\x00\x00\x00\x00", chain.PhaseConnect, notAllowed},
-		"no port":         {"\x05\x00\x05\x00\x00\x01\xc0\x00\x02\x01\x00\x00", chain.PhaseConnect, errNoRelay},
+		"no port":         {"\x05\x00\x05\x00\x00\x01\xc0\x00\x02\x01\x00\x00", chain.PhaseConnect, errBound},
 		"a bad name":      {"\x05\x00\x05\x00\x00\x03\x02a \x00\x50", chain.PhaseConnect, errGarbage},
 		"no method":       {"\x05\xff", chain.PhaseAuth, errMethod},
 		"hangs up":        {"\x05\x00\x05\x00", chain.PhaseConnect, io.ErrUnexpectedEOF},
