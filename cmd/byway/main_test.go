@@ -1,6 +1,8 @@
 package main
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"net"
@@ -26,7 +28,7 @@ func TestMain(m *testing.M) {
 //	waitfor FILE TEXT   wait until a line of FILE has TEXT, and set $ADDR to the
 //	                    word behind "address=" in it, if there is one
 //	fetch PROXY URL     get URL through PROXY, as a browser would, and print status and body;
-//	                    PROXY may be "none"
+//	                    PROXY may be "none"; trust the certificate in the file $CA, if set
 //	freeport NAME       set $NAME to a loopback address that is free
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -73,6 +75,11 @@ func fetch(ts *testscript.TestScript, neg bool, args []string) {
 		proxy, err := url.Parse(args[0])
 		ts.Check(err)
 		tr.Proxy = http.ProxyURL(proxy)
+	}
+	if file := ts.Getenv("CA"); file != "" {
+		roots := x509.NewCertPool()
+		roots.AppendCertsFromPEM([]byte(ts.ReadFile(file)))
+		tr.TLSClientConfig = &tls.Config{RootCAs: roots}
 	}
 	c := &http.Client{Timeout: 30 * time.Second, Transport: tr}
 	resp, err := c.Get(args[1])
