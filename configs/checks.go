@@ -19,11 +19,9 @@ func (d *decoder) bothOrNeither(path, a, b string) {
 
 // users checks the names of a list of users. A colon could not be told from the
 // one that ends the name in HTTP's Basic scheme (RFC 7617 §2).
-func (d *decoder) users(list string, users []User) {
-	names := make([]string, len(users))
-	for i, u := range users {
-		names[i] = u.Name
-		if strings.Contains(u.Name, ":") {
+func (d *decoder) users(list string, names []string) {
+	for i, name := range names {
+		if strings.Contains(name, ":") {
 			d.fail(join(at(list, i), "name"), "has a colon, which HTTP cannot carry; choose another")
 		}
 	}

@@ -29,9 +29,9 @@ type Client struct {
 
 // Listener is one address that takes SOCKS and HTTP proxy requests.
 type Listener struct {
-	Address string `toml:"address,required"` // host:port, where port 0 takes any that is free, or unix:/path
-	Open    bool   `toml:"open"`             // serve beyond this user's reach without Users; default false
-	Users   []User `toml:"user"`             // none: no credentials are asked for
+	Address string  `toml:"address,required"` // host:port, where port 0 takes any that is free, or unix:/path
+	Open    bool    `toml:"open"`             // serve beyond this user's reach without Users; default false
+	Users   []Login `toml:"user"`             // none: no credentials are asked for
 
 	TLS ListenerTLS `toml:"tls"` // without it, clients come in the clear
 
@@ -57,7 +57,14 @@ type ListenerTLS struct {
 	Key         string `toml:"key,required,path"`         // PEM file
 }
 
-// User is one who may use a listener or the egress.
+// Login is one who may use a listener. It has a Secret or a PasswordHash.
+type Login struct {
+	Name         string        `toml:"name,required"`
+	Secret       Secret        `toml:"secret"`
+	PasswordHash *PasswordHash `toml:"password_hash"`
+}
+
+// User is one who may use the egress.
 type User struct {
 	Name   string `toml:"name,required"`
 	Secret Secret `toml:"secret,required"`

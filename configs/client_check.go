@@ -77,9 +77,9 @@ func (l Listener) check(d *decoder, path string) {
 	}
 	d.isolation(l.Isolate, join(path, "isolate"))
 	users := join(path, "user")
-	d.users(users, l.Users)
+	d.users(users, elements(l.Users, func(u Login) string { return u.Name }))
 	for i, u := range l.Users {
-		d.short(u, join(at(users, i), "name"), join(at(users, i), "secret"))
+		u.check(d, at(users, i))
 	}
 }
 
@@ -96,14 +96,26 @@ func (d *decoder) isolation(parts []Part, path string) {
 }
 
 // short fails if SOCKS5 cannot carry the user or the secret (RFC 1929 §2).
-func (d *decoder) short(u User, name, secret string) {
+func (d *decoder) short(u User, user, secret string) {
 	const most = 255
 	if len(u.Name) > most {
-		d.fail(name, "is longer than the %d bytes of SOCKS5; shorten it", most)
+		d.fail(user, "is longer than the %d bytes of SOCKS5; shorten it", most)
 	}
 	if len(u.Secret.Reveal()) > most {
 		d.fail(secret, "is longer than the %d bytes of SOCKS5; shorten it", most)
 	}
+}
+
+// check fails if u has not exactly one way to log in, or one that can't be carried.
+func (u *Login) check(d *decoder, path string) {
+	secret, hash := join(path, "secret"), join(path, "password_hash")
+	switch {
+	case d.has(secret) && d.has(hash):
+		d.fail(hash, "stands beside a secret; keep one of the two")
+	case !d.has(secret) && !d.has(hash):
+		d.fail(path, "secret is missing; add secret = %s, or a password_hash", secretForms)
+	}
+	d.short(User{u.Name, u.Secret}, join(path, "name"), secret)
 }
 
 func (r Route) check(d *decoder, i int, chains []string) {

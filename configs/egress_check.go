@@ -17,7 +17,7 @@ func (e *Egress) check(d *decoder) {
 		s.check(d, at("site", i))
 		d.onlyFirst("site", i)
 	}
-	d.users("user", e.Users)
+	d.users("user", elements(e.Users, func(u User) string { return u.Name }))
 }
 
 func (d *decoder) onlyFirst(list string, i int) {

@@ -1,6 +1,8 @@
 package configs
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -56,4 +58,36 @@ open = true
 			t.Errorf("listener %d: %s, %v, %v", i, path, uids, own)
 		}
 	}
+}
+
+// FuzzPasswordHash: what is taken is written as it was read, has bounded parameters,
+// and shows itself to nobody.
+func FuzzPasswordHash(f *testing.F) {
+	for _, s := range []string{
+		"$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHQ$YWhhc2hvZm5vYm9keXMxNg",
+		"$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$YWhhc2hvZm5vYm9keXMxNg",
+		"$argon2id$v=19$m=4294967295,t=3,p=4$c29tZXNhbHQ$YWhhc2hvZm5vYm9keXMxNg",
+		"$argon2id$v=19$m=65536,t=3,p=4$$", "$argon2id$v=16$", "$argon2i$v=19$m=1,t=1,p=1$a$b", "",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		x, err := parsePasswordHash(s)
+		if err != nil {
+			if len(s) > 40 && strings.Contains(err.Error(), s[len(s)-20:]) {
+				t.Errorf("the error shows the hash: %v", err)
+			}
+			return
+		}
+		h := x.(*PasswordHash)
+		if h.PHC() != s {
+			t.Errorf("%q is written as %q", s, h.PHC())
+		}
+		if h.Memory > mostMemory || h.Time > mostTime || h.Threads > mostThreads || h.Memory < 8*uint32(h.Threads) {
+			t.Errorf("parameters %d, %d, %d", h.Memory, h.Time, h.Threads)
+		}
+		if shown := fmt.Sprintf("%v %+v %#v %s", h, h, *h, *h); strings.Contains(shown, "argon2id") || strings.Contains(shown, fmt.Sprint(h.Sum)) {
+			t.Errorf("shown as %s", shown)
+		}
+	})
 }

@@ -73,6 +73,7 @@ var parsers = map[reflect.Type]parser{
 	reflect.TypeFor[netip.Addr]():    {"an address", `write it in "quotes", such as "192.0.2.7"`, parseAddr},
 	reflect.TypeFor[Pipeline]():      oneOf(PipelineAuto, PipelineOn, PipelineOff),
 	reflect.TypeFor[Part]():          oneOf(PartListener, PartUser, PartClient, PartTarget),
+	reflect.TypeFor[*PasswordHash](): {"a hash", `write the line of "byway passwd" in "quotes"`, parsePasswordHash},
 	reflect.TypeFor[Network]():       oneOf(TCP, UDP),
 	reflect.TypeFor[fs.FileMode]():   {"a string", `write it in "quotes", such as "0660"`, parseMode},
 	reflect.TypeFor[Mode]():          oneOf(ModeStrict, ModeDynamic, ModeRandom),

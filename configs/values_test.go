@@ -103,7 +103,7 @@ func TestFullClient(t *testing.T) {
 	want := &Client{
 		Listeners: []Listener{
 			{Address: "127.0.0.1:1080", Mode: 0o600, Isolate: apart},
-			{Address: ":1081", Users: []User{{"alice", hunter}, {"bob", NewSecret(" from env ")}}, Mode: 0o600, Isolate: []Part{PartTarget, PartUser}},
+			{Address: ":1081", Users: []Login{{Name: "alice", Secret: hunter}, {Name: "bob", Secret: NewSecret(" from env ")}}, Mode: 0o600, Isolate: []Part{PartTarget, PartUser}},
 			{Address: "[2001:db8::1]:0", Open: true, Mode: 0o600, Isolate: apart},
 		},
 		Hops: []Hop{

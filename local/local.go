@@ -13,6 +13,7 @@ import (
 	"github.com/byway-proxy/byway/chain"
 	"github.com/byway-proxy/byway/configs"
 	"github.com/byway-proxy/byway/httpproxy"
+	"github.com/byway-proxy/byway/local/users"
 	"github.com/byway-proxy/byway/relay"
 	"github.com/byway-proxy/byway/socks"
 )
@@ -27,6 +28,7 @@ type Server struct {
 	listeners []*listener
 	forwards  []*udpForward  // those of datagrams
 	control   net.Listener   // nil if there is none
+	queue     *users.Queue   // of passwords to hash
 	wg        sync.WaitGroup // conns being served
 }
 
@@ -51,7 +53,7 @@ func New(c *configs.Client, base chain.Dialer, log *slog.Logger) (*Server, error
 	for _, note := range p.notes {
 		log.Warn(note)
 	}
-	s := &Server{config: c, log: log, plan: p}
+	s := &Server{config: c, log: log, plan: p, queue: newQueue()}
 	s.flows = &socks.Flows{PerAssociation: int(c.Limits.UDPFlowsPerAssociation), Total: int(c.Limits.UDPFlows)}
 	s.relay = &relay.Relay{
 		Router:        p.table,
@@ -104,7 +106,7 @@ func (s *Server) Listen(ctx context.Context) (listeners, forwards []net.Addr, er
 
 func (s *Server) listen(ctx context.Context, i int) (*listener, error) {
 	c := &s.config.Listeners[i]
-	users, err := usersOf(c)
+	users, err := usersOf(c, s.queue, s.config.Timeouts.Handshake)
 	if err != nil {
 		return nil, s.config.Errorf(fmt.Sprintf("listen[%d].user", i), "%w", err)
 	}
@@ -144,18 +146,6 @@ func isolation(c *configs.Listener) (all relay.Isolation) {
 		}[p]
 	}
 	return all
-}
-
-// usersOf returns nil where no credentials are asked for.
-func usersOf(c *configs.Listener) (*socks.StaticUsers, error) {
-	if len(c.Users) == 0 {
-		return nil, nil
-	}
-	passwords := make(map[string]string, len(c.Users))
-	for _, u := range c.Users {
-		passwords[u.Name] = u.Secret.Reveal()
-	}
-	return socks.NewUsers(passwords)
 }
 
 // Serve serves until ctx ends; then it takes no more connections, and waits for

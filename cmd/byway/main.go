@@ -51,6 +51,7 @@ func rootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(runCommand(), egressCommand(), demoCommand(), checkCommand(), newidCommand(), versionCommand())
+	root.AddCommand(runCommand(), egressCommand(), demoCommand(), checkCommand(), newidCommand(),
+		passwdCommand(), versionCommand())
 	return root
 }

@@ -22,7 +22,8 @@ var allowed = map[string][]string{
 	"hop":          {"chain", "socks", "httpproxy", "hop/ssh"},
 	"hop/ssh":      {"chain", "internal/stream"},
 	"route":        {"chain", "relay"},
-	"local":        {"chain", "relay", "socks", "httpproxy", "hop", "hop/ssh", "route", "configs", "internal/datagram", "internal/deadline", "internal/dnsask", "internal/sockets", "internal/control"},
+	"local":        {"chain", "relay", "socks", "httpproxy", "hop", "hop/ssh", "route", "configs", "internal/datagram", "internal/deadline", "internal/dnsask", "internal/sockets", "internal/control", "local/users"},
+	"local/users":  {},
 	"egress":       {"chain", "relay", "httpproxy", "hop", "route", "configs", "internal/dnsask", "egress/users", "egress/front"},
 	"egress/users": {},
 	"egress/front": {},
@@ -47,13 +48,14 @@ var allowed = map[string][]string{
 // A room that is not here may import none.
 var outside = map[string][]string{
 	"internal/dnsask": {"golang.org/x/net/dns/dnsmessage"},
+	"local/users":     {"golang.org/x/crypto/argon2"},
 
 	"socks":     {"github.com/armon/go-socks5"},
 	"httpproxy": {"golang.org/x/net/http2"},
 	"configs":   {"github.com/BurntSushi/toml"},
 	"hop":       {"golang.org/x/net/proxy"},
 	"hop/ssh":   {"golang.org/x/crypto/ssh", "golang.org/x/crypto/ssh/agent", "golang.org/x/crypto/ssh/knownhosts"},
-	"cmd/byway": {"github.com/spf13/cobra", "github.com/lmittmann/tint"},
+	"cmd/byway": {"github.com/spf13/cobra", "github.com/lmittmann/tint", "golang.org/x/term"},
 
 	"internal/h2":      {"golang.org/x/net/http2/hpack"},
 	"internal/netlab":  {"golang.org/x/sys/unix"},
