@@ -115,7 +115,7 @@ func (s *Server) outgoing(in *http.Request, a absolute) *http.Request {
 	case a.path == "":
 		u.Opaque = "/"
 	case strings.HasPrefix(a.path, "//"): // net/http takes an Opaque like this for a host
-		u.Opaque, u.Path, u.RawPath, u.RawQuery = "", in.URL.Path, in.URL.RawPath, in.URL.RawQuery
+		u.Opaque, u.Path, u.RawPath, u.RawQuery, u.ForceQuery = "", in.URL.Path, in.URL.RawPath, in.URL.RawQuery, in.URL.ForceQuery
 	}
 	out := &http.Request{
 		Method: in.Method, URL: u, Host: a.authority,

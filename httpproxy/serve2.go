@@ -219,6 +219,9 @@ func requestTarget(r *http.Request) (a absolute, refused *refusal) {
 	if !isToken([]byte(r.Method)) || !isTarget([]byte(path)) {
 		return a, bad("a character in the request that has no place there")
 	}
+	if _, _, ok := splitAuthority(r.Host); !ok {
+		return a, bad("malformed authority")
+	}
 	// net/http counts what comes against the length, save where nothing comes.
 	if n := r.Header["Content-Length"]; len(n) > 1 || len(n) == 1 && r.ContentLength == 0 && strings.Trim(n[0], "0") != "" {
 		return a, bad("a Content-Length that is not the body's")
