@@ -117,6 +117,23 @@ func Errno(err error) syscall.Errno {
 	return 0
 }
 
+// TargetErrno returns [Errno] as far as a client that is told it may take it for its
+// target's: all of it if the last hop, or the system, said it of the target. Of a
+// failure on the way there ETIMEDOUT, EOPNOTSUPP, EAFNOSUPPORT and EMFILE remain, and
+// the rest is 0: that a hop refuses does not mean that the target does.
+func TargetErrno(err error) syscall.Errno {
+	var e *Error
+	errno := Errno(err)
+	if !errors.As(err, &e) || e.onward || e.Hop == 0 && e.Phase == PhaseConnect {
+		return errno
+	}
+	switch errno {
+	case syscall.ETIMEDOUT, syscall.EOPNOTSUPP, syscall.EAFNOSUPPORT, syscall.EMFILE:
+		return errno
+	}
+	return 0
+}
+
 var vocabulary = []syscall.Errno{
 	syscall.ECONNREFUSED, syscall.ENETUNREACH, syscall.EHOSTUNREACH, syscall.ETIMEDOUT, syscall.ECONNRESET,
 	syscall.EACCES, syscall.EAFNOSUPPORT, syscall.EOPNOTSUPP, syscall.EMFILE,

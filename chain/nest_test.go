@@ -115,3 +115,41 @@ func TestRawConnsStayRaw(t *testing.T) {
 		_ = c.Close()
 	}
 }
+
+// TestTargetErrno: what the last hop says of its target is told, and what befell the way
+// there is not mistaken for it.
+func TestTargetErrno(t *testing.T) {
+	const refused, reset = syscall.ECONNREFUSED, syscall.ECONNRESET
+	for name, test := range map[string]struct {
+		hop  string
+		fake fake
+		want syscall.Errno
+	}{
+		"the target refuses":         {"b", fake{phase: chain.PhaseConnect, err: refused}, refused},
+		"a rule of the exit":         {"b", fake{phase: chain.PhaseConnect, err: syscall.EACCES}, syscall.EACCES},
+		"the exit hangs up":          {"b", fake{phase: chain.PhaseConnect, err: reset}, reset},
+		"the exit can't be reached":  {"b", fake{refuses: true}, 0},
+		"the exit has another rule":  {"b", fake{phase: chain.PhaseAuth, err: syscall.EACCES}, 0},
+		"hop 1 can't be reached":     {"a", fake{refuses: true}, 0},
+		"hop 1 forbids the exit":     {"a", fake{phase: chain.PhaseConnect, err: syscall.EACCES}, 0},
+		"hop 1 hangs up":             {"a", fake{phase: chain.PhaseAuth, err: reset}, 0},
+		"hop 1 is silent":            {"a", fake{phase: chain.PhaseTLS, err: context.DeadlineExceeded}, syscall.ETIMEDOUT},
+		"hop 1 can't carry the exit": {"a", fake{phase: chain.PhaseConnect, err: syscall.EAFNOSUPPORT}, syscall.EAFNOSUPPORT},
+	} {
+		w := newWorld(t)
+		w.set(test.hop, test.fake)
+		alone := w.chain(w.hop("a"), w.hop("b"))
+		grouped := w.chain(w.hop("a"), chain.Group("g", chain.GroupOptions{}, w.members("b")...))
+		for _, c := range []*chain.Chain{alone, grouped} {
+			_, err := c.DialContext(t.Context(), "tcp", "target:443")
+			if got := chain.TargetErrno(err); got != test.want {
+				t.Errorf("%s: %v, want %v of %v", name, got, test.want, err)
+			}
+		}
+	}
+	for err, want := range map[error]syscall.Errno{nil: 0, refused: refused, errors.New("x"): 0} {
+		if got := chain.TargetErrno(err); got != want {
+			t.Errorf("%v, of no chain: %v", err, got)
+		}
+	}
+}

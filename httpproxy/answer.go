@@ -25,8 +25,21 @@ func textAnswer(status int, text string) answer {
 	return answer{status, http.Header{"Content-Type": {"text/plain; charset=utf-8"}}, text}
 }
 
-// failure is the answer to a request that could not be served because of err.
-func failure(err error) answer { return textAnswer(statusOf(err), reason(err)) }
+// failure is the answer to a request that could not be served because of err. The
+// pages of the target's site can read it, so it tells nothing of the hops.
+func failure(err error) answer {
+	text := chain.Reason(err)
+	if e := (*chain.Error)(nil); errors.As(err, &e) {
+		text = "the way to the target failed; the proxy's log tells where"
+		if errno := chain.TargetErrno(err); errno != 0 {
+			text = errno.Error()
+		}
+	}
+	return textAnswer(statusOf(err), text+"\n")
+}
+
+// ownName is by what this proxy calls itself in a Proxy-Status field.
+const ownName = "byway"
 
 // head sets what is about the body, which a HEAD gets none of.
 func (a *answer) head(method string) {
@@ -142,5 +155,9 @@ func (t *tunnel) Accept() (net.Conn, error) {
 }
 
 func (t *tunnel) Reject(err error) error {
-	return t.c.last(failure(err).bytes(http.MethodConnect, true))
+	a := textAnswer(statusOf(err), reason(err))
+	if t.req.User != "" {
+		a.fields.Set("Proxy-Status", proxyStatus(ownName, err, true))
+	}
+	return t.c.last(a.bytes(http.MethodConnect, true))
 }

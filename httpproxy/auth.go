@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+
+	"github.com/byway-proxy/byway/relay"
 )
 
 // tokens is what [Server.Users] may be besides: it tells whose secret a Bearer
@@ -30,6 +32,14 @@ func (s *Server) userOf(values []string) (user string, ok bool) {
 		}
 	}
 	return "", false
+}
+
+// label returns the label of who shows credentials that nobody asked for.
+func (s *Server) label(credentials []string) string {
+	if s.Users != nil || len(credentials) == 0 || !s.Request.Isolate.Has(relay.ByUser) {
+		return ""
+	}
+	return relay.Label(credentials...)
 }
 
 func (s *Server) basicUser(credentials string) (user string, ok bool) {

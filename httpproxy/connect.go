@@ -3,7 +3,6 @@ package httpproxy
 import (
 	"bufio"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -23,6 +22,9 @@ type ConnectOptions struct {
 	// (RFC 9209), which tells the peer why in a form that [StatusError] reads. Empty
 	// sends none. It is for peers that have shown their credential.
 	ProxyStatus string
+
+	// Details adds which hop failed, for peers who may know the chain.
+	Details bool
 }
 
 // Connect returns the Pending of a CONNECT request that a net/http server
@@ -87,7 +89,7 @@ func (c *received) header() http.Header {
 func (c *received) Reject(err error) error {
 	h := c.header()
 	if c.o.ProxyStatus != "" {
-		h.Set("Proxy-Status", fmt.Sprintf("%s; error=%s", c.o.ProxyStatus, tokenOf(err)))
+		h.Set("Proxy-Status", proxyStatus(c.o.ProxyStatus, err, c.o.Details))
 	}
 	if c.r.ProtoMajor == 1 {
 		h.Set("Connection", "close") // RFC 9931: what follows may be meant for the target
@@ -102,7 +104,7 @@ func (c *received) Reject(err error) error {
 	return werr
 }
 
-// reason is the body of a refusal.
+// reason is the body of a refusal of a CONNECT, which no page in a browser reads.
 func reason(err error) string { return chain.Reason(err) + "\n" }
 
 // connect1 is on HTTP/1.1: the conn itself is the tunnel.

@@ -154,9 +154,10 @@ func (c *client2) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	q := s.Request
 	q.Network, q.Client = "tcp", c.conn.RemoteAddr()
+	credentials := r.Header["Proxy-Authorization"]
+	q.Label = s.label(credentials)
 	if s.Users != nil {
 		var ok bool
-		credentials := r.Header["Proxy-Authorization"]
 		if q.User, ok = s.userOf(credentials); !ok {
 			s.unauthorized(len(credentials) > 0).send(w, r.Method)
 			return
@@ -176,7 +177,11 @@ func (c *client2) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (c *client2) connect(w http.ResponseWriter, r *http.Request, q relay.Request) {
-	p, err := Connect(w, r, q, ConnectOptions{})
+	var o ConnectOptions
+	if q.User != "" {
+		o = ConnectOptions{ProxyStatus: ownName, Details: true}
+	}
+	p, err := Connect(w, r, q, o)
 	if err != nil {
 		c.refuse(w, r, bad(err.Error()))
 		return

@@ -3,6 +3,7 @@ package httpproxy
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -81,6 +82,35 @@ func TestRejections2(t *testing.T) {
 			if o.status != status || o.body == "" || strings.Contains(o.body, "secret") || o.fields["content-type"][0] != "text/plain; charset=utf-8" {
 				t.Errorf("%v, %v: got %+v", err, lines, o)
 			}
+		}
+	}
+}
+
+// TestProxyStatus2: a client that has proved who it is learns which hop failed, by CONNECT
+// alone.
+func TestProxyStatus2(t *testing.T) {
+	c, err := chain.New(testnet.NoDial(t), chain.Hop{Name: "zoë", Wrap: func(chain.Dialer) (chain.Dialer, error) {
+		return chain.DialerFunc(func(context.Context, string, string) (net.Conn, error) {
+			return nil, chain.Fail(chain.PhaseAuth, errors.New(`"rejected"`))
+		}), nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, known := range []bool{true, false} {
+		p := newProxied(t, &Server{Relay: &relay.Relay{Router: direct(c)}})
+		var more []string
+		if known {
+			p.s.Users, more = users{"u": "p"}, []string{"proxy-authorization Basic dTpw"}
+		}
+		r := p.raw2(t)
+		o := r.ask(append([]string{":method CONNECT", ":authority secret.example:443"}, more...)...)
+		want := map[bool]string{true: `byway;error=proxy_internal_error;details="hop 1/1 zo?: auth: \"rejected\""`}[known]
+		if got := strings.Join(o.fields["proxy-status"], "|"); o.status != "502" || got != want {
+			t.Errorf("known %v: %s, %q, want %q", known, o.status, got, want)
+		}
+		if o = r.ask(get2("/", more...)...); o.status != "502" || o.fields["proxy-status"] != nil || strings.Contains(o.body, "zo") {
+			t.Errorf("known %v: a page can read %+v", known, o)
 		}
 	}
 }

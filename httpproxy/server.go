@@ -137,9 +137,7 @@ func (c *client) serve(ctx context.Context) (again bool, err error) {
 	}
 	q := c.s.Request
 	q.Network, q.User, q.Client = "tcp", user, c.conn.RemoteAddr()
-	if c.s.Users == nil && len(h.auth) > 0 && q.Isolate.Has(relay.ByUser) {
-		q.Label = relay.Label(h.auth...)
-	}
+	q.Label = c.s.label(h.auth)
 	switch {
 	case h.method == http.MethodConnect:
 		if h.hasLength || h.chunked {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/dunglas/httpsfv"
+
 	"github.com/byway-proxy/byway/chain"
 	"github.com/byway-proxy/byway/relay"
 )
@@ -55,6 +57,8 @@ var tokenErrno = map[string]syscall.Errno{
 	"destination_ip_prohibited": syscall.EACCES,
 	"http_request_denied":       syscall.EACCES,
 	"connection_limit_reached":  syscall.EMFILE,
+	"proxy_internal_error":      0,
+	"proxy_configuration_error": 0,
 }
 
 // statusErrno reads what proxies in the field mean: squid says 503 where a
@@ -69,12 +73,13 @@ var statusErrno = map[int]syscall.Errno{
 	http.StatusGatewayTimeout:             syscall.ETIMEDOUT,
 }
 
-// statusOf returns the status that tells a client of err.
+// statusOf returns the status that tells a client of err. What a hop on the way did is
+// the gateway's fault, and no news of the target.
 func statusOf(err error) int {
 	if errors.Is(err, relay.ErrClosed) {
 		return http.StatusServiceUnavailable
 	}
-	switch chain.Errno(err) {
+	switch chain.TargetErrno(err) {
 	case syscall.EACCES:
 		return http.StatusForbidden
 	case syscall.ETIMEDOUT:
@@ -90,7 +95,7 @@ func statusOf(err error) int {
 // tokenOf returns the error type of RFC 9209 §2.3 for err.
 func tokenOf(err error) string {
 	var dns *net.DNSError
-	errno := chain.Errno(err)
+	errno := chain.TargetErrno(err)
 	switch {
 	case errors.As(err, &dns) && dns.IsTimeout:
 		return "dns_timeout"
@@ -114,6 +119,26 @@ func tokenOf(err error) string {
 		return "connection_limit_reached"
 	}
 	return "proxy_internal_error"
+}
+
+// proxyStatus returns the value of a Proxy-Status field by the proxy of that name (a
+// token) that tells of err: with details, which hop failed, too.
+func proxyStatus(name string, err error, details bool) string {
+	item := httpsfv.NewItem(httpsfv.Token(name))
+	item.Params.Add("error", httpsfv.Token(tokenOf(err)))
+	if details {
+		item.Params.Add("details", strings.Map(func(r rune) rune {
+			if r < ' ' || r > '~' {
+				return '?' // RFC 9651 §3.3.3
+			}
+			return r
+		}, chain.Reason(err)))
+	}
+	value, err := httpsfv.Marshal(httpsfv.List{item})
+	if err != nil {
+		return ""
+	}
+	return value
 }
 
 // proxyStatusError returns the error type of a Proxy-Status field: the first,

@@ -60,9 +60,10 @@ func (c ReplyCode) Is(target error) bool {
 	return false
 }
 
-// replyFor returns the code that tells err. It is never 0.
+// replyFor returns the code that tells err. It is never 0. What a hop on the way did
+// is no news of the target: it is a general failure.
 func replyFor(err error) ReplyCode {
-	errno := chain.Errno(err)
+	errno := chain.TargetErrno(err)
 	if errno == 0 {
 		return failed
 	}

@@ -1,6 +1,7 @@
 package socks
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -134,7 +135,10 @@ func TestReplyFor(t *testing.T) {
 		{io.ErrUnexpectedEOF, 1},
 		{&net.DNSError{IsNotFound: true}, 4},
 		{&net.OpError{Op: "dial", Err: syscall.ENETUNREACH}, 3},
-		{chain.Fail(chain.PhaseDial, syscall.ECONNREFUSED), 5},
+		{chain.Fail(chain.PhaseConnect, syscall.ECONNREFUSED), 5},
+		{chain.Fail(chain.PhaseDial, syscall.ECONNREFUSED), 1},
+		{chain.Fail(chain.PhaseAuth, badIdent4), 1},
+		{chain.Fail(chain.PhaseDial, context.DeadlineExceeded), 6},
 		{badIdent4, 2},
 		{ReplyCode(77), 1},
 	} {

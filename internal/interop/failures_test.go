@@ -71,14 +71,14 @@ func TestDeadHops(t *testing.T) {
 		socks, http replyError
 		says        string
 	}{
-		{"hop 1 of 1", []peer{dead("socks5")}, 5, 502, `hop 1/1 dead-1: dial: connection refused`},
-		{"hop 1 of 2", []peer{dead("socks5"), d}, 5, 502, `hop 1/2 dead-1: dial: connection refused`},
-		{"hop 2, behind dante", []peer{d, dead("socks5")}, 5, 502, `hop 2/2 dead-2: dial: connection refused`},
-		{"hop 2 by http, behind dante", []peer{d, dead("http")}, 5, 502, `hop 2/2 dead-2: dial: connection refused`},
-		{"hop 2 by https, behind dante", []peer{d, deadTLS}, 5, 502, `hop 2/2 dead-2: dial: connection refused`},
-		{"hop 2, behind squid", []peer{s, dead("socks5")}, 4, 502, `hop 2/2 dead-2: dial: `},
-		{"hop 2, behind the egress", []peer{e, dead("socks5")}, 5, 502, `hop 2/2 dead-2: dial: `},
-		{"hop 3", []peer{d, e, dead("socks5")}, 5, 502, `hop 3/3 dead-3: dial: `},
+		{"hop 1 of 1", []peer{dead("socks5")}, 1, 502, `hop 1/1 dead-1: dial: connection refused`},
+		{"hop 1 of 2", []peer{dead("socks5"), d}, 1, 502, `hop 1/2 dead-1: dial: connection refused`},
+		{"hop 2, behind dante", []peer{d, dead("socks5")}, 1, 502, `hop 2/2 dead-2: dial: connection refused`},
+		{"hop 2 by http, behind dante", []peer{d, dead("http")}, 1, 502, `hop 2/2 dead-2: dial: connection refused`},
+		{"hop 2 by https, behind dante", []peer{d, deadTLS}, 1, 502, `hop 2/2 dead-2: dial: connection refused`},
+		{"hop 2, behind squid", []peer{s, dead("socks5")}, 1, 502, `hop 2/2 dead-2: dial: `},
+		{"hop 2, behind the egress", []peer{e, dead("socks5")}, 1, 502, `hop 2/2 dead-2: dial: `},
+		{"hop 3", []peer{d, e, dead("socks5")}, 1, 502, `hop 3/3 dead-3: dial: `},
 		{"a pin that is another's", []peer{d, stranger}, 1, 502, `hop 2/2 stranger-2: tls: `},
 		{"HTTP to a SOCKS proxy", []peer{e, d.as("mistaken", "http")}, 1, 502, `hop 2/2 mistaken-2: connect: `},
 		{"TLS to a SOCKS proxy", []peer{d.as("mistaken", "https")}, 1, 502, `hop 1/1 mistaken-1: tls: `},

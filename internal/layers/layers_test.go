@@ -51,7 +51,7 @@ var outside = map[string][]string{
 	"local/users":     {"golang.org/x/crypto/argon2"},
 
 	"socks":     {"github.com/armon/go-socks5"},
-	"httpproxy": {"golang.org/x/net/http2"},
+	"httpproxy": {"golang.org/x/net/http2", "github.com/dunglas/httpsfv"},
 	"configs":   {"github.com/BurntSushi/toml"},
 	"hop":       {"golang.org/x/net/proxy"},
 	"hop/ssh":   {"golang.org/x/crypto/ssh", "golang.org/x/crypto/ssh/agent", "golang.org/x/crypto/ssh/knownhosts"},
