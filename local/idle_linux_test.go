@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,7 +26,8 @@ import (
 )
 
 // aloneEnv makes of this test's program a byway and nothing else: it is what
-// BenchmarkIdle looks at. It serves the rule "direct" until its input ends.
+// BenchmarkIdle looks at. It serves the rule "direct" until its input ends, and
+// collects garbage for each byte of it.
 const aloneEnv = "BYWAY_TEST_ALONE"
 
 func init() {
@@ -54,8 +56,12 @@ func alone() int {
 	}
 	fmt.Println(addrs[0])
 	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin)
-		cancel()
+		defer cancel()
+		for b := make([]byte, 1); ; runtime.GC() {
+			if _, err := os.Stdin.Read(b); err != nil {
+				return
+			}
+		}
 	}()
 	_ = s.Serve(ctx) // the tunnels are cut
 	return 0
@@ -63,7 +69,8 @@ func alone() int {
 
 // BenchmarkIdle opens 10,000 tunnels (or as many as this process may), lets each
 // exchange five bytes and then idle, and tells what the byway, which is a
-// process of its own, needs for one: resident memory and descriptors.
+// process of its own, needs for one: resident memory after five seconds, and after a
+// collection of garbage, such as Go makes every two minutes at least; and descriptors.
 func BenchmarkIdle(b *testing.B) {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
@@ -73,7 +80,7 @@ func BenchmarkIdle(b *testing.B) {
 	l := testnet.Listen(b)
 	go answer(b, l)
 	for b.Loop() {
-		addr, pid := startAlone(b)
+		addr, pid, in := startAlone(b)
 		c, err := chain.New(&net.Dialer{}, socks.Hop5(addr, socks.HopOptions{Pipeline: socks.On}))
 		if err != nil {
 			b.Fatal(err)
@@ -92,6 +99,11 @@ func BenchmarkIdle(b *testing.B) {
 		b.ReportMetric(n, "tunnels")
 		b.ReportMetric(float64(residentKiB(b, pid)-rss)/n, "KiB/tunnel")
 		b.ReportMetric(float64(descriptors(b, pid)-fds)/n, "fds/tunnel")
+		if _, err := in.Write([]byte{0}); err != nil {
+			b.Fatal(err)
+		}
+		time.Sleep(5 * time.Second)
+		b.ReportMetric(float64(residentKiB(b, pid)-rss)/n, "KiB/tunnel-after-gc")
 		for _, c := range conns {
 			_ = c.Close()
 		}
@@ -99,11 +111,11 @@ func BenchmarkIdle(b *testing.B) {
 }
 
 // startAlone starts a byway that ends with b.
-func startAlone(b *testing.B) (addr string, pid int) {
+func startAlone(b *testing.B) (addr string, pid int, in io.Writer) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), aloneEnv+"=1")
 	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
+	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -115,14 +127,14 @@ func startAlone(b *testing.B) (addr string, pid int) {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() {
-		_ = in.Close()
+		_ = stdin.Close()
 		_ = cmd.Wait()
 	})
 	addr, err = bufio.NewReader(out).ReadString('\n')
 	if err != nil {
 		b.Fatal(err)
 	}
-	return strings.TrimSpace(addr), cmd.Process.Pid
+	return strings.TrimSpace(addr), cmd.Process.Pid, stdin
 }
 
 // openAll opens n tunnels, 32 at once, and exchanges a few bytes in each.

@@ -41,6 +41,7 @@ var (
 // carry moves ahead, then all that src yields, to dst, until there is an end or
 // nothing to do.
 func (d *direction) carry() {
+	d.waiter = newWaiter(d.src)
 	if err := d.first(); err != nil {
 		d.fail(err)
 		return
@@ -75,11 +76,9 @@ func (d *direction) first() error {
 	if len(ahead) == 0 {
 		return nil
 	}
-	d.begin()
 	_ = d.dst.SetWriteDeadline(time.Now().Add(d.idle))
-	n, err := d.dst.Write(ahead)
-	d.total += int64(n)
-	d.end(n > 0)
+	n, err := d.write(ahead)
+	d.total += n
 	return err
 }
 
@@ -132,6 +131,15 @@ func (d *direction) step() (n int64, rerr, werr error) {
 // move reads once and writes what was read. What waits holds no large buffer:
 // more asks for one, and tells whether the next move should have one.
 func (d *direction) move(more bool) (n int64, again bool, rerr, werr error) {
+	if d.waiter != nil {
+		b, err := d.waiter.read()
+		if err != nil {
+			return 0, false, err, nil
+		}
+		defer d.waiter.release()
+		n, werr = d.write(b)
+		return n, false, nil, werr
+	}
 	var buf []byte
 	if more {
 		b := buffers.Get().(*[bufferSize]byte)
@@ -143,13 +151,18 @@ func (d *direction) move(more bool) (n int64, again bool, rerr, werr error) {
 		buf = b[:]
 	}
 	r, rerr := d.src.Read(buf)
-	if r == 0 {
-		return 0, false, rerr, nil
+	if r > 0 {
+		n, werr = d.write(buf[:r])
 	}
+	return n, r >= waitSize, rerr, werr
+}
+
+// write writes what was read.
+func (d *direction) write(b []byte) (int64, error) {
 	d.begin()
-	w, werr := d.dst.Write(buf[:r])
-	d.end(w > 0)
-	return int64(w), r >= waitSize, rerr, werr
+	n, err := d.dst.Write(b)
+	d.end(n > 0)
+	return int64(n), err
 }
 
 func (d *direction) spliceable() (dst, src *net.TCPConn, ok bool) {

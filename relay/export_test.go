@@ -16,9 +16,6 @@ func (r *Relay) Parks() int {
 func (r *Relay) Parked() int {
 	r.live.mu.Lock()
 	defer r.live.mu.Unlock()
-	if r.live.lot == nil {
-		return 0
-	}
 	return r.live.lot.len()
 }
 
@@ -36,3 +33,6 @@ func (r *Relay) Kill(addr string) {
 		found.kill()
 	}
 }
+
+// RestAmong is how long no byte moves before a tunnel rests, of so many.
+var RestAmong = restAmong

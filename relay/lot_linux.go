@@ -18,7 +18,13 @@ type lot struct {
 	last   *tunnel
 }
 
-func (l *lot) len() int { return len(l.places) }
+// len returns how many tunnels are in l, which may be nil.
+func (l *lot) len() int {
+	if l == nil {
+		return 0
+	}
+	return len(l.places)
+}
 
 func newLot() (*lot, error) {
 	fd, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -72,8 +73,8 @@ func TestParkedHoldsTwoDescriptors(t *testing.T) {
 	p := newParking(t, time.Millisecond)
 	before := testnet.TakeCensus(t, testnet.Census{})
 	var ends []*net.TCPConn
-	for range tunnels {
-		client, target := p.open("t")
+	for i := range tunnels {
+		client, target := p.open(strconv.Itoa(i))
 		ends = append(ends, client, target)
 	}
 	await(t, "parked", func() bool { return p.Parked() == tunnels })
@@ -94,8 +95,8 @@ func TestParkedHoldsTwoDescriptors(t *testing.T) {
 	}
 	await(t, "the end", func() bool { return p.Live() == 0 })
 	testnet.CheckCensus(t, before)
-	for _, s := range p.stats("t") {
-		if s.Up != 2 || s.Down != 4 || s.Err != nil {
+	for i := range tunnels {
+		if s := p.stats(strconv.Itoa(i)); len(s) != 1 || s[0].Up != 2 || s[0].Down != 4 || s[0].Err != nil {
 			t.Errorf("%+v", s)
 		}
 	}
@@ -223,8 +224,18 @@ func TestParkedStarved(t *testing.T) {
 // TestParkedConforms runs the suite through tunnels that are parked whenever they may.
 func TestParkedConforms(t *testing.T) {
 	p := newParking(t, 100*time.Microsecond)
-	testnet.TestConn(t, func(*testing.T) (net.Conn, net.Conn) { return p.open("t") })
+	testnet.TestConn(t, func(t *testing.T) (net.Conn, net.Conn) { return p.open(t.Name()) })
 	if p.Parks() == 0 {
 		t.Error("none was parked")
+	}
+}
+
+func TestRestAmong(t *testing.T) {
+	for carried, want := range map[int]time.Duration{
+		0: time.Second, 64: time.Second, 128: time.Second / 2, 640: 100 * time.Millisecond, 1 << 40: 100 * time.Millisecond,
+	} {
+		if got := relay.RestAmong(carried); got != want {
+			t.Errorf("of %d: %v, want %v", carried, got, want)
+		}
 	}
 }

@@ -33,7 +33,7 @@ type tunnel struct {
 func (t *tunnel) pair(client, target net.Conn) *pair {
 	p := newPair(client, target, t.relay.idleLimit())
 	if p.rest = t.relay.rest; p.rest == 0 {
-		p.rest = rest
+		p.rest = restAmong(t.relay.live.carried())
 	}
 	if parkable(p.ends[0]) && parkable(p.ends[1]) && p.rest < p.idle {
 		p.park = func() bool { return t.park(p) }
@@ -182,6 +182,13 @@ func (l *register) killAll() {
 	for _, t := range all {
 		t.kill()
 	}
+}
+
+// carried returns how many tunnels are not parked.
+func (l *register) carried() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.tunnels) - l.lot.len()
 }
 
 func (l *register) len() int {

@@ -5,8 +5,19 @@ import (
 	"time"
 )
 
-// rest is how long no byte moves before the directions of a tunnel rest.
-const rest = time.Second
+// A tunnel rests when no byte has moved for a second, to be there at once for
+// what comes soon. Where more than so many are carried at a time, they rest sooner,
+// in proportion: each costs 10 KiB and more, which the Go runtime would keep for long.
+const (
+	rest     = time.Second
+	restLess = 64 // tunnels
+	restMin  = 100 * time.Millisecond
+)
+
+// restAmong is how long no byte moves before a tunnel rests, of so many.
+func restAmong(carried int) time.Duration {
+	return max(rest*restLess/time.Duration(max(carried, restLess)), restMin)
+}
 
 // The states of a direction.
 type state int
@@ -22,10 +33,11 @@ const (
 type direction struct {
 	*pair
 	src, dst net.Conn
-	ahead    []byte // to be moved first
-	total    int64  // bytes moved
-	run      int64  // bytes moved since the last pause
-	state    state  // guarded by the pair's mu
+	ahead    []byte  // to be moved first
+	waiter   *waiter // of src; nil if that is not the operating system's
+	total    int64   // bytes moved
+	run      int64   // bytes moved since the last pause
+	state    state   // guarded by the pair's mu
 }
 
 func (d *direction) other() *direction {
