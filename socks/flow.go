@@ -2,6 +2,7 @@ package socks
 
 import (
 	"context"
+	"io"
 	"net"
 	"os"
 	"sync/atomic"
@@ -105,7 +106,7 @@ func (f *serverFlow) Reject(error) error {
 
 func (f *serverFlow) Read(p []byte) (int, error) {
 	n, _, err := f.in.ReadFrom(p)
-	if err != nil {
+	if err != nil && err != io.EOF {
 		err = &net.OpError{Op: "read", Net: "udp", Err: err}
 	}
 	return n, err
@@ -137,7 +138,7 @@ func (f *serverFlow) end() {
 	if f == nil {
 		return
 	}
-	f.in.Close(net.ErrClosed)
+	f.in.Close(io.EOF) // in good order: datagrams know no other end
 	f.write.Set(time.Time{})
 	f.cancel()
 	f.a.remove(f)

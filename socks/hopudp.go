@@ -32,10 +32,10 @@ type endedError string
 func (e endedError) Error() string        { return string(e) }
 func (e endedError) Is(target error) bool { return target == syscall.ECONNRESET }
 
-// Carries reports whether the hop may carry network: UDP if the way to it does. It
-// is of chain.Carrier.
+// Carries reports whether the hop may carry network: UDP if the way to it does, and
+// the hop has not said lately that it does not know how. It is of chain.Carrier.
 func (d *dialer5) Carries(network string) bool {
-	return network == "tcp" || network == "udp" && chain.Carries(d.next, "udp")
+	return network == "tcp" || network == "udp" && !d.learnt.tcpOnly.is() && chain.Carries(d.next, "udp")
 }
 
 // associate opens a flow to addr by UDP ASSOCIATE (RFC 1928 §7). Each flow has an
@@ -52,6 +52,9 @@ func (d *dialer5) associate(ctx context.Context, addr string) (net.Conn, error) 
 	// Whence our datagrams will come is not known: zeros (§7).
 	control, bound, err := d.command(ctx, commandAssociate, target{ip: netip.IPv4Unspecified()})
 	if err != nil {
+		if errors.Is(err, badCommand) {
+			d.learnt.tcpOnly.begin(askAgain)
+		}
 		return nil, err
 	}
 	relay, err := d.ownIfNone(bound)

@@ -60,6 +60,7 @@ type learning struct {
 
 	passing passing
 	mute    muteness // of RESOLVE
+	tcpOnly muteness // of UDP ASSOCIATE
 }
 
 type mode int

@@ -8,13 +8,20 @@ import (
 	"net/netip"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/byway-proxy/byway/chain"
 )
 
-// resolveAgain is after what time a hop that does not know RESOLVE is asked again.
-const resolveAgain = time.Hour
+const (
+	// askAgain is after what time a hop that does not know a command is asked again.
+	askAgain = time.Hour
+
+	// hungUp is that time where it just hung up: dante has no other answer, but it
+	// may have had another reason.
+	hungUp = time.Minute
+)
 
 var (
 	errResolve = unsupportedError("the hop resolves no names")
@@ -36,7 +43,10 @@ func (d *dialer5) Resolve(ctx context.Context, host string) (string, error) {
 	conn, bound, err := d.command(ctx, command, t)
 	switch {
 	case errors.Is(err, badCommand):
-		d.learnt.mute.begin()
+		d.learnt.mute.begin(askAgain)
+		return "", chain.Fail(chain.PhaseConnect, errResolve)
+	case isHangUp(err):
+		d.learnt.mute.begin(hungUp)
 		return "", chain.Fail(chain.PhaseConnect, errResolve)
 	case err != nil:
 		return "", err
@@ -51,14 +61,20 @@ func (d *dialer5) Resolve(ctx context.Context, host string) (string, error) {
 // A muteness is for how long a hop is not asked for what it does not know.
 type muteness struct{ until atomic.Pointer[time.Time] }
 
-func (m *muteness) begin() {
-	until := time.Now().Add(resolveAgain)
+func (m *muteness) begin(lasts time.Duration) {
+	until := time.Now().Add(lasts)
 	m.until.Store(&until)
 }
 
 func (m *muteness) is() bool {
 	until := m.until.Load()
 	return until != nil && time.Now().Before(*until)
+}
+
+// isHangUp reports whether the hop ended the conn in place of a reply.
+func isHangUp(err error) bool {
+	var e *chain.Error
+	return errors.As(err, &e) && e.Phase == chain.PhaseConnect && e.Hop == 0 && chain.Errno(err) == syscall.ECONNRESET
 }
 
 // resolve answers p, a RESOLVE or RESOLVE_PTR, as the far end does. An address needs

@@ -143,6 +143,33 @@ func TestResolveHop(t *testing.T) {
 	}
 }
 
+// TestResolveHungUp: dante ends the conn in place of a reply. That is taken for no
+// knowledge of the command, for a minute; what breaks earlier is not.
+func TestResolveHungUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := testnet.New()
+		says := "\x05\x00"
+		asked := listen(t, n, "hop", ":1080", func(c net.Conn) {
+			_, _ = io.WriteString(c, says)
+			_, _ = io.ReadFull(c, make([]byte, len(hello)+len("\x05\xf0\x00\x03\x0cname.example\x00\x00")))
+			_ = c.Close()
+		})
+		c := newChain(t, n.Host("here"), Hop5("hop:1080", HopOptions{Pipeline: On}))
+		for _, wait := range []time.Duration{0, 30 * time.Second, 40 * time.Second} {
+			time.Sleep(wait)
+			_, err := c.Resolve(t.Context(), "name.example")
+			wantFailure(t, nil, err, chain.PhaseConnect, errors.ErrUnsupported)
+		}
+		if got := asked.Load(); got != 2 {
+			t.Errorf("asked %d times", got)
+		}
+		time.Sleep(2 * time.Minute)
+		says = ""
+		_, err := c.Resolve(t.Context(), "name.example")
+		wantFailure(t, nil, err, chain.PhaseAuth, syscall.ECONNRESET)
+	})
+}
+
 // TestResolveIsLearnt: a hop that does not know the command is asked again an hour later.
 func TestResolveIsLearnt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"strconv"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/byway-proxy/byway/chain"
 	"github.com/byway-proxy/byway/internal/datagram"
@@ -158,6 +160,31 @@ func TestUDPErrors(t *testing.T) {
 			t.Errorf("%s: the conn is left open", name)
 		}
 	}
+}
+
+// TestUDPIsLearnt: a hop that does not know the command carries no UDP for an hour.
+func TestUDPIsLearnt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := testnet.New()
+		asked := listen(t, n, "hop", ":1080", func(c net.Conn) {
+			_, _ = io.WriteString(c, "\x05\x00"+no(7))
+			_, _ = io.Copy(io.Discard, c)
+			_ = c.Close()
+		})
+		c := newChain(t, n.Host("here"), Hop5("hop:1080", HopOptions{}))
+		if !c.Carries("udp") {
+			t.Error("a hop that was not asked yet carries no UDP")
+		}
+		conn, err := c.DialContext(t.Context(), "udp", "192.0.2.1:53")
+		wantFailure(t, conn, err, chain.PhaseConnect, badCommand)
+		if c.Carries("udp") || !c.Carries("tcp") || asked.Load() != 1 {
+			t.Error("it is not learnt")
+		}
+		time.Sleep(time.Hour)
+		if !c.Carries("udp") {
+			t.Error("it is not asked again")
+		}
+	})
 }
 
 // carrier says that it carries UDP.

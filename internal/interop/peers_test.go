@@ -35,7 +35,8 @@ func (p peer) as(name, scheme string) peer {
 
 // The peers. Each is started when a test first asks for it.
 var (
-	dante      = sync.OnceValues(startDante)
+	dante      = sync.OnceValues(func() (peer, error) { return startDante("dante") })
+	dante2     = sync.OnceValues(func() (peer, error) { return startDante("dante-2") }) // one connects to itself for nobody
 	squid      = sync.OnceValues(startSquid)
 	tinyproxy  = sync.OnceValues(startTinyproxy)
 	openssh    = sync.OnceValues(startOpenSSH)
@@ -52,7 +53,7 @@ func config(name, file, text string) (dir, path string, err error) {
 	return dir, path, os.WriteFile(path, []byte(text), 0o644)
 }
 
-func startDante() (peer, error) {
+func startDante(name string) (peer, error) {
 	path, err := find("danted", "sockd")
 	if err != nil {
 		return peer{}, err
@@ -66,7 +67,7 @@ func startDante() (peer, error) {
 		return peer{}, err
 	}
 	// It stays the user that it is: nothing it does needs root.
-	dir, file, err := config("dante", "danted.conf", fmt.Sprintf(`
+	dir, file, err := config(name, "danted.conf", fmt.Sprintf(`
 logoutput: stderr
 internal: 127.0.0.1 port = %s
 external: 127.0.0.1
@@ -75,13 +76,14 @@ user.unprivileged: %[2]s
 clientmethod: none
 socksmethod: none
 client pass { from: 0.0.0.0/0 to: 0.0.0.0/0 }
-socks pass { from: 0.0.0.0/0 to: 0.0.0.0/0 command: connect }
+socks pass { from: 0.0.0.0/0 to: 0.0.0.0/0 command: bind connect udpassociate }
+socks pass { from: 0.0.0.0/0 to: 0.0.0.0/0 command: bindreply udpreply }
 `, port, me.Username))
 	if err != nil {
 		return peer{}, err
 	}
 	_, err = lab.server(addr, path, "-f", file, "-p", filepath.Join(dir, "pid"), "-N", "1")
-	return peer{name: "dante", scheme: "socks5", addr: addr}, err
+	return peer{name: name, scheme: "socks5", addr: addr}, err
 }
 
 // privateName is a name of 127.0.0.1 that squid alone knows.
