@@ -15,6 +15,7 @@ type Egress struct {
 	Users        []User           `toml:"user,required"` // at least one: never an open proxy
 	Destinations Destinations     `toml:"destinations"`
 	Timeouts     Timeouts         `toml:"timeouts"`
+	HTTP2        HTTP2            `toml:"http2"`
 
 	report reporter
 }
@@ -38,6 +39,14 @@ type EgressTLS struct {
 	State string `toml:"state,path"`
 }
 
+// HTTP2 says how much those who have shown a credential may send ahead of their
+// targets: 64 KiB <= StreamWindow <= SessionWindow <= 1 GiB.
+type HTTP2 struct {
+	StreamWindow  Size `toml:"stream_window"`  // default 16 MiB
+	SessionWindow Size `toml:"session_window"` // default 32 MiB
+	Budget        Size `toml:"budget"`         // of all sessions together; default 1 GiB, 0 for none
+}
+
 // Site is the website that those without a credential see: exactly one of Root
 // and Upstream is set.
 type Site struct {
@@ -57,6 +66,7 @@ type Destinations struct {
 func (e *Egress) setDefaults() {
 	e.Timeouts = Timeouts{Handshake: 10 * time.Second, Dial: 30 * time.Second, Idle: 10 * time.Minute, Drain: 30 * time.Second}
 	e.Destinations.DenyPorts = []uint16{25, 465, 587}
+	e.HTTP2 = HTTP2{StreamWindow: 16 * MiB, SessionWindow: 32 * MiB, Budget: GiB}
 }
 
 // LoadEgress reads and parses the egress file at path. Its errors are [Errors].

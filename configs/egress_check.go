@@ -18,6 +18,21 @@ func (e *Egress) check(d *decoder) {
 		d.onlyFirst("site", i)
 	}
 	d.users("user", elements(e.Users, func(u User) string { return u.Name }))
+	e.HTTP2.check(d)
+}
+
+func (h HTTP2) check(d *decoder) {
+	for key, v := range map[string]Size{"http2.stream_window": h.StreamWindow, "http2.session_window": h.SessionWindow} {
+		if !d.failed[key] && (v < 64*KiB || v > GiB) {
+			d.fail(key, "is out of range; give a size from 64KiB to 1GiB")
+		}
+	}
+	if !d.failed["http2.stream_window"] && !d.failed["http2.session_window"] && h.StreamWindow > h.SessionWindow {
+		d.fail("http2.session_window", "is smaller than the window of one stream; make it larger, or stream_window smaller")
+	}
+	if !d.failed["http2.budget"] && h.Budget > 0 && h.Budget < h.SessionWindow {
+		d.fail("http2.budget", `is too small for one session; make it larger, or "0MiB" to leave all windows as they are`)
+	}
 }
 
 func (d *decoder) onlyFirst(list string, i int) {

@@ -122,7 +122,7 @@ func TestEgressSampleLoads(t *testing.T) {
 	}
 	var defaults Egress
 	defaults.setDefaults()
-	if e.Timeouts != defaults.Timeouts || !cmp.Equal(e.Destinations, defaults.Destinations) {
+	if e.Timeouts != defaults.Timeouts || e.HTTP2 != defaults.HTTP2 || !cmp.Equal(e.Destinations, defaults.Destinations) {
 		t.Errorf("the sample's defaults are %+v, the true ones %+v", e, defaults)
 	}
 }

@@ -46,6 +46,16 @@ const (
 	PartTarget   Part = "target"
 )
 
+// A Size is a number of bytes.
+type Size int64
+
+// Units of a Size.
+const (
+	KiB Size = 1 << 10
+	MiB Size = 1 << 20
+	GiB Size = 1 << 30
+)
+
 // A HostKeyPin is the fingerprint of an SSH host key as "ssh-keygen -l" shows it:
 // "SHA256:" and base64.
 type HostKeyPin string
@@ -71,6 +81,7 @@ var parsers = map[reflect.Type]parser{
 	reflect.TypeFor[HostKeyPin]():    {"a fingerprint", `write "SHA256:..."`, parseHostKeyPin},
 	reflect.TypeFor[ECHConfigList](): {"a list of ECH keys", `write its base64 in "quotes"`, parseECH},
 	reflect.TypeFor[netip.Addr]():    {"an address", `write it in "quotes", such as "192.0.2.7"`, parseAddr},
+	reflect.TypeFor[Size]():          {"a size", `write it with its unit, such as "16MiB"`, parseSize},
 	reflect.TypeFor[Pipeline]():      oneOf(PipelineAuto, PipelineOn, PipelineOff),
 	reflect.TypeFor[Part]():          oneOf(PartListener, PartUser, PartClient, PartTarget),
 	reflect.TypeFor[*PasswordHash](): {"a hash", `write the line of "byway passwd" in "quotes"`, parsePasswordHash},
@@ -92,6 +103,18 @@ func parseDuration(s string) (any, error) {
 		return nil, fmt.Errorf("%q is not more than zero; leave the key out for the default", s)
 	}
 	return d, nil
+}
+
+func parseSize(s string) (any, error) {
+	for unit, of := range map[string]Size{"KiB": KiB, "MiB": MiB, "GiB": GiB} {
+		if number, ok := strings.CutSuffix(s, unit); ok {
+			n, err := strconv.ParseUint(number, 10, 32)
+			if err == nil && strconv.FormatUint(n, 10) == number && n <= 1<<20 {
+				return Size(n) * of, nil
+			}
+		}
+	}
+	return nil, fmt.Errorf(`%q is not a size; write a whole number with its unit, such as "256KiB", "16MiB" or "1GiB"`, s)
 }
 
 // parseURL never shows the text in an error, as it may hold a password, and

@@ -197,6 +197,10 @@ handshake = "1s"
 dial = "2s"
 idle = "3s"
 drain = "4s"
+[http2]
+stream_window = "64KiB"
+session_window = "2MiB"
+budget = "1GiB"
 `
 
 func TestFullEgress(t *testing.T) {
@@ -219,6 +223,7 @@ func TestFullEgress(t *testing.T) {
 			DenyPorts: []uint16{},
 		},
 		Timeouts: Timeouts{time.Second, 2 * time.Second, 3 * time.Second, 4 * time.Second},
+		HTTP2:    HTTP2{64 * KiB, 2 * MiB, GiB},
 	}
 	if diff := cmp.Diff(want, got, ignoreSource); diff != "" {
 		t.Error(diff)

@@ -28,8 +28,13 @@ type Server struct {
 	// HeadLimit bounds TLS and the head of a request; 0 means 10 s.
 	HeadLimit time.Duration
 
+	// Windows are for those who have shown a credential; the zero value leaves
+	// net/http's to all.
+	Windows Windows
+
 	mu   sync.Mutex
 	http *http.Server
+	wide *wide // nil if Windows is zero
 }
 
 // idle is how long a connection without a request or a tunnel is kept.
@@ -42,6 +47,9 @@ func (s *Server) Serve(l net.Listener) error {
 	if err != nil {
 		_ = l.Close()
 		return err
+	}
+	if s.wide != nil {
+		l = visits{l, s.wide}
 	}
 	return h.ServeTLS(l, "", "")
 }
@@ -65,7 +73,7 @@ func (s *Server) server() (*http.Server, error) {
 	if limit <= 0 {
 		limit = 10 * time.Second
 	}
-	s.http = &http.Server{
+	h := &http.Server{
 		Handler: http.HandlerFunc(s.serveHTTP),
 		TLSConfig: &tls.Config{
 			Certificates: []tls.Certificate{s.Certificate},
@@ -77,6 +85,14 @@ func (s *Server) server() (*http.Server, error) {
 		IdleTimeout:       idle,
 		ErrorLog:          log.New(io.Discard, "", 0), // it would tell who came
 	}
+	if s.Windows != (Windows{}) {
+		w, err := widen(h, s.Windows)
+		if err != nil {
+			return nil, err
+		}
+		s.wide = w
+	}
+	s.http = h
 	return s.http, nil
 }
 
@@ -89,6 +105,7 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		s.Site.ServeHTTP(w, r)
 		return
 	}
+	prove(r.Context())
 	p, err := httpproxy.Connect(w, r, relay.Request{
 		Network: "tcp", User: user, Client: remote(r), Listener: s.listener(r),
 	}, httpproxy.ConnectOptions{ProxyStatus: "byway"})

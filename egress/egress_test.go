@@ -47,6 +47,11 @@ var site = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 // start serves an egress with the policy until the test ends.
 func start(t testing.TB, p *Policy) (s *Server, addr, token string) {
 	t.Helper()
+	return startWide(t, Windows{}, p)
+}
+
+func startWide(t testing.TB, w Windows, p *Policy) (s *Server, addr, token string) {
+	t.Helper()
 	cert, err := NewCertificate("127.0.0.1")
 	if err != nil {
 		t.Fatal(err)
@@ -57,7 +62,7 @@ func start(t testing.TB, p *Policy) (s *Server, addr, token string) {
 		t.Fatal(err)
 	}
 	s = &Server{
-		Users: set, Site: site, Certificate: cert,
+		Users: set, Site: site, Certificate: cert, Windows: w,
 		Relay: &relay.Relay{Router: route.Table{{To: p, Via: "direct"}}},
 	}
 	l := testnet.Listen(t)

@@ -46,6 +46,7 @@ func FromConfig(c *configs.Egress, trace *relay.Trace) (*Server, error) {
 		Site:        site,
 		Certificate: cert,
 		HeadLimit:   c.Timeouts.Handshake,
+		Windows:     windowsOf(c.HTTP2),
 		Relay: &relay.Relay{
 			Router:    route.Table{{To: policy, Via: "direct", Place: "egress"}},
 			DialLimit: c.Timeouts.Dial,
@@ -53,6 +54,13 @@ func FromConfig(c *configs.Egress, trace *relay.Trace) (*Server, error) {
 			Trace:     trace,
 		},
 	}, nil
+}
+
+func windowsOf(h configs.HTTP2) Windows {
+	if h.Budget == 0 {
+		return Windows{}
+	}
+	return Windows{Stream: int(h.StreamWindow), Session: int(h.SessionWindow), Budget: int64(h.Budget)}
 }
 
 func siteOf(c *configs.Egress) (http.Handler, error) {

@@ -68,6 +68,7 @@ type tlsHop struct {
 	opening *opening
 	id      chain.Identity // whose the sessions are
 	failed  time.Time      // when a session that no dial waited for last could not be had
+	widened time.Time      // when one was last asked for on account of its windows
 }
 
 // attempts is how many sessions a dial may find dead before it is an error.
@@ -85,7 +86,7 @@ func (h *tlsHop) DialContext(ctx context.Context, network, addr string) (net.Con
 		if conn != nil {
 			return connectOver(ctx, conn, addr, &h.o)
 		}
-		conn, err = open(ctx, s, addr, &h.o)
+		conn, err = h.open(ctx, s, addr)
 		var stale staleError
 		if !errors.As(err, &stale) {
 			return conn, err
@@ -138,7 +139,8 @@ func (h *tlsHop) start(ctx context.Context) (*h2.Session, net.Conn, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	conn := tls.Client(raw, h.tls)
+	below := &batched{Conn: raw}
+	conn := tls.Client(below, h.tls)
 	if err := chain.Handshake(ctx, raw, h.o.HandshakeLimit, conn.Handshake); err != nil {
 		_ = raw.Close()
 		return nil, nil, chain.Fail(chain.PhaseTLS, err)
@@ -148,7 +150,7 @@ func (h *tlsHop) start(ctx context.Context) (*h2.Session, net.Conn, error) {
 		return nil, conn, nil
 	}
 	h.single.Store(false)
-	s := h2.Start(conn, h2.Options{PingAfter: h.o.PingAfter, Budget: h.budget, Changed: h.pool.changed})
+	s := h2.Start(&sessionConn{conn, below}, h2.Options{PingAfter: h.o.PingAfter, Budget: h.budget, Changed: h.pool.changed})
 	if !h.pool.add(s) {
 		s.CloseIdle()
 		return nil, nil, chain.Fail(chain.PhaseConnect, net.ErrClosed)

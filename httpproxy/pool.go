@@ -35,36 +35,56 @@ type pooled struct {
 	timer *time.Timer // looks after it then
 }
 
-// reserve returns a session with a slot reserved on it, or nil. It is the oldest one
-// that carries no bulk, so that the others can fall idle; if all do, the
-// one with the fewest such tunnels. One that owes an answer gets no tunnel.
+// A candidate is a session that may get a tunnel.
+type candidate struct {
+	*pooled
+	h2.State
+	flows int // of bulk
+}
+
+// before reports whether a tunnel should rather go to c than to d, which is newer. Bulk is
+// avoided; then a server with larger windows is preferred.
+func (c *candidate) before(d *candidate) bool {
+	switch {
+	case c.Bulk != d.Bulk:
+		return d.Bulk
+	case c.flows != d.flows:
+		return c.flows < d.flows
+	}
+	return c.Window >= d.Window
+}
+
+// reserve returns a session with a slot reserved on it, or nil. Of those that are as
+// good it is the oldest, so that the others can fall idle. One that owes an answer
+// gets no tunnel.
 func (p *pool) reserve() *h2.Session {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var busy []*pooled
+	all := make([]candidate, 0, 2*maxSpread)
 	for _, one := range p.sessions {
-		switch state := one.State(); {
-		case one.out || state.Ended || state.Doubt:
-		case state.Bulk:
-			busy = append(busy, one)
-		case one.Reserve():
-			return one.Session
+		c := candidate{pooled: one, State: one.State()}
+		if one.out || c.Ended || c.Doubt {
+			continue
 		}
+		if c.Bulk {
+			c.flows = one.Flows()
+		}
+		all = append(all, c)
 	}
-	if len(busy) > 0 && len(p.sessions) < maxSpread {
-		p.ahead()
-	}
-	for len(busy) > 0 {
-		least, flows := 0, 0
-		for i, one := range busy {
-			if n := one.Flows(); i == 0 || n < flows {
-				least, flows = i, n
+	for len(all) > 0 {
+		best := 0
+		for i := range all {
+			if !all[best].before(&all[i]) {
+				best = i
 			}
 		}
-		if one := busy[least]; one.Reserve() {
-			return one.Session
+		if all[best].Reserve() {
+			if all[best].Bulk && len(p.sessions) < maxSpread {
+				p.ahead()
+			}
+			return all[best].Session
 		}
-		busy = append(busy[:least], busy[least+1:]...)
+		all = append(all[:best], all[best+1:]...)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"syscall"
+	"time"
 
 	"github.com/byway-proxy/byway/chain"
 	"github.com/byway-proxy/byway/internal/h2"
@@ -18,13 +19,13 @@ func (e staleError) Unwrap() error { return e.error }
 
 // open opens a tunnel to target on a reserved slot of s. First data goes along
 // behind the head (RFC 9113 has no rule like that of RFC 9931).
-func open(ctx context.Context, s *h2.Session, target string, o *HopOptions) (net.Conn, error) {
-	conn, err := s.Open(h2.Request{Fields: connectFields(target, o.authorization()), Accept: filterOf})
+func (h *tlsHop) open(ctx context.Context, s *h2.Session, target string) (net.Conn, error) {
+	conn, err := s.Open(h2.Request{Fields: connectFields(target, h.o.authorization()), Accept: filterOf})
 	if err != nil {
 		return nil, lost(err)
 	}
 	err = chain.FirstDataOf(ctx).Along(conn, func() (acted bool, err error) {
-		refused, err := await(ctx, conn, o)
+		refused, err := h.await(ctx, conn)
 		return !refused && conn.Begun(), err
 	})
 	if err != nil {
@@ -35,8 +36,8 @@ func open(ctx context.Context, s *h2.Session, target string, o *HopOptions) (net
 
 // await waits for the answer to conn's request; with an error conn is over. refused
 // goes with one: the proxy has said that it opened nothing.
-func await(ctx context.Context, conn *h2.Stream, o *HopOptions) (refused bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, o.ReplyLimit)
+func (h *tlsHop) await(ctx context.Context, conn *h2.Stream) (refused bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, h.o.ReplyLimit)
 	defer cancel()
 	resp, err := conn.Answer(ctx)
 	switch {
@@ -46,11 +47,40 @@ func await(ctx context.Context, conn *h2.Stream, o *HopOptions) (refused bool, e
 		var e *h2.Error
 		return errors.As(err, &e) && e.Unprocessed, lost(err)
 	}
-	if err := replyOf(resp).err(o.authorization() != ""); err != nil {
+	if err := replyOf(resp).err(h.o.authorization() != ""); err != nil {
 		_ = conn.Abort()
 		return true, err
 	}
+	if filterOf(resp) != nil {
+		h.widen(conn.Window())
+	}
 	return false, nil
+}
+
+const (
+	// wideWindow is what a server's window for a tunnel is if bulk on a long path is
+	// to be bound by something else.
+	wideWindow = 4 << 20
+
+	// rewiden is how long a server that gave no larger windows is not asked again.
+	rewiden = 5 * time.Minute
+)
+
+// widen begins to open a further session when an egress of ours gave small windows
+// on this one: it gives larger ones to those who come back, having shown their credential.
+func (h *tlsHop) widen(window int64) {
+	if window == 0 || window >= wideWindow {
+		return
+	}
+	h.mu.Lock()
+	again := time.Since(h.widened) > rewiden
+	if again {
+		h.widened = time.Now()
+	}
+	h.mu.Unlock()
+	if again {
+		h.prepare()
+	}
 }
 
 // connectFields has nothing that tells of the client or of byway.

@@ -11,7 +11,9 @@ import (
 )
 
 const (
-	bufferSize = 32 << 10
+	// bufferSize leaves room for the framing of HTTP/2, so that a full buffer is two
+	// records of TLS and not three.
+	bufferSize = 32<<10 - 64
 
 	// waitSize is the size of the buffer that a direction waits with, which
 	// short exchanges fit into.

@@ -60,6 +60,10 @@ func (st *Stream) Begun() bool {
 	return st.begun
 }
 
+// Window returns what the peer gives each stream of the session, or 0 if that is not
+// known yet.
+func (st *Stream) Window() int64 { return st.s.State().Window }
+
 // CloseWrite sends END_STREAM after what was written.
 func (st *Stream) CloseWrite() error {
 	s := st.s

@@ -1,0 +1,63 @@
+package httpproxy
+
+import (
+	"net"
+	"sync"
+)
+
+// batched is the conn below a TLS conn, which writes each record by itself: what is
+// held goes in one piece. Otherwise it is the conn that it is made of.
+type batched struct {
+	net.Conn
+
+	mu   sync.Mutex
+	hold bool
+	held []byte
+}
+
+// NetConn returns the conn that it is made of.
+func (b *batched) NetConn() net.Conn { return b.Conn }
+
+func (b *batched) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.hold {
+		return b.Conn.Write(p)
+	}
+	b.held = append(b.held, p...)
+	return len(p), nil
+}
+
+// batch holds what write writes, and then sends it.
+func (b *batched) batch(write func() (int, error)) (int, error) {
+	b.mu.Lock()
+	b.hold = true
+	b.mu.Unlock()
+	n, err := write()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.hold = false
+	held := b.held
+	if b.held = nil; cap(held) <= bigChunk {
+		b.held = held[:0] // for the next one; after bulk it is let go of
+	}
+	if len(held) > 0 {
+		if _, e := b.Conn.Write(held); err == nil {
+			err = e
+		}
+	}
+	return n, err
+}
+
+// sessionConn is a TLS conn over a batched one: what is written at a time leaves at a time.
+type sessionConn struct {
+	net.Conn
+	below *batched
+}
+
+func (c *sessionConn) Write(p []byte) (int, error) {
+	return c.below.batch(func() (int, error) { return c.Conn.Write(p) })
+}
+
+// NetConn returns the conn below TLS.
+func (c *sessionConn) NetConn() net.Conn { return c.below.Conn }
