@@ -247,12 +247,8 @@ func (s *Server) serveConn(ctx context.Context, l *listener, c net.Conn) {
 		s.serveForward(ctx, l, c)
 		return
 	}
-	if c, err = l.secure(ctx, c); err != nil {
-		s.relay.Trace.Bad(l.Addr().String(), err)
-		return
-	}
-	stop := context.AfterFunc(ctx, func() { _ = c.SetReadDeadline(time.Unix(1, 0)) })
-	speaks, conn, err := sniff(c, l.limit)
+	stop := context.AfterFunc(ctx, func() { _ = c.Close() }) // a deadline would be overwritten
+	speaks, conn, err := l.greet(ctx, c)
 	stop()
 	if err != nil {
 		_ = c.Close()

@@ -34,37 +34,39 @@ func listenerTLS(c *configs.Client, i int) (*tls.Config, *x509.Certificate, erro
 	}, cert.Leaf, nil
 }
 
-// secure does the TLS of a listener that has it, within the limit. It takes nothing
-// else: a client that speaks in the clear would go on to send its password so. On
-// failure c is closed.
-func (l *listener) secure(ctx context.Context, c net.Conn) (net.Conn, error) {
-	if l.tls == nil {
-		return c, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, l.limit)
-	defer cancel()
-	t := tls.Server(c, l.tls)
-	err := t.HandshakeContext(ctx)
-	if err == nil {
-		return t, nil
-	}
-	var record tls.RecordHeaderError
-	if errors.As(err, &record) && record.Conn != nil && isText(record.RecordHeader[:]) {
-		explain(record.Conn)
-	}
-	_ = c.Close()
-	return nil, fmt.Errorf("TLS: %w", err)
-}
+var errInTheClear = errors.New("a client in the clear, where TLS is asked for")
 
-// isText reports whether b, the first five bytes of a client, may begin the head of a
-// request.
-func isText(b []byte) bool {
-	for _, c := range b {
-		if c < ' ' || c > '~' {
-			return false
+// greet waits for the first bytes of a client, those within TLS if l has that, and
+// tells what it speaks. On failure c is still the caller's.
+func (l *listener) greet(ctx context.Context, c net.Conn) (protocol, net.Conn, error) {
+	if l.tls != nil {
+		var err error
+		if c, err = l.secure(ctx, c); err != nil {
+			return 0, nil, err
 		}
 	}
-	return true
+	return sniff(c, l.limit)
+}
+
+// secure does the TLS, within the limit. It takes nothing else: a client that speaks
+// in the clear would go on to send its password so.
+func (l *listener) secure(ctx context.Context, c net.Conn) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.limit)
+	defer cancel()
+	speaks, c, err := sniff(c, l.limit)
+	switch {
+	case err != nil:
+		return nil, err
+	case speaks == speaksTLS:
+		t := tls.Server(c, l.tls)
+		if err := t.HandshakeContext(ctx); err != nil {
+			return nil, fmt.Errorf("TLS: %w", err)
+		}
+		return t, nil
+	case speaks == speaksHTTP:
+		explain(c)
+	}
+	return nil, errInTheClear
 }
 
 const plainText = "this proxy takes TLS alone: write https:// before its address\n"

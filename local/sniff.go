@@ -14,14 +14,17 @@ type protocol int
 const (
 	speaksHTTP protocol = iota
 	speaksSOCKS
+	speaksTLS // which only a listener with a certificate takes
 )
 
-// protocolOf tells by the first byte. Whatever is no SOCKS is left to HTTP, whose
-// parser is strict and refuses the rest.
+// protocolOf tells by the first byte. Whatever is none of the others is left to HTTP,
+// whose parser is strict and refuses the rest.
 func protocolOf(first byte) protocol {
 	switch first {
 	case 4, 5:
 		return speaksSOCKS
+	case 22: // a handshake record: RFC 8446 §5.1
+		return speaksTLS
 	}
 	return speaksHTTP
 }

@@ -49,7 +49,12 @@ func checkClient(w io.Writer, file string) error {
 	defer s.Close() //nolint:errcheck // nothing was opened
 	var b strings.Builder
 	for i := range cfg.Listeners {
-		fmt.Fprintf(&b, "listen  %s for %s\n", cfg.Listeners[i].Address, clientsOf(&cfg.Listeners[i]))
+		l := &cfg.Listeners[i]
+		by := ""
+		if l.TLS.Certificate != "" {
+			by = ", by TLS alone,"
+		}
+		fmt.Fprintf(&b, "listen  %s%s for %s\n", l.Address, by, clientsOf(l))
 	}
 	describe(&b, s.Paths(), len(cfg.Listeners) > 0)
 	fmt.Fprintf(&b, "ok      %s: %s\n", file, verdict(s.Paths()))
