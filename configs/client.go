@@ -42,6 +42,10 @@ type Listener struct {
 	// user and client.
 	Isolate []Part `toml:"isolate"`
 
+	// ProxyProtocol is whose connections begin with a header of the PROXY protocol; of
+	// no use to a unix socket.
+	ProxyProtocol []netip.Prefix `toml:"proxy_protocol"`
+
 	// Of a unix socket, and nil or of no use elsewhere.
 	Mode      fs.FileMode `toml:"mode"`       // permission bits; default 0600
 	AllowUIDs []int       `toml:"allow_uids"` // who may connect, besides what Mode says; see [Listener.UIDs]
@@ -178,8 +182,14 @@ type Control struct {
 
 func (c *Control) setDefaults() { c.Serve = true }
 
-// Limits are all more than zero.
+// Limits are how much there may be at a time. 0 leaves it to how many files the
+// process may have open.
 type Limits struct {
+	Handshakes          uint `toml:"handshakes"`            // connections without a request so far
+	HandshakesPerClient uint `toml:"handshakes_per_client"` // by address
+	Tunnels             uint `toml:"tunnels"`               // and flows
+	TunnelsPerClient    uint `toml:"tunnels_per_client"`    // by address
+
 	UDPFlows               uint `toml:"udp_flows"`                 // of all associations; default 4096
 	UDPFlowsPerAssociation uint `toml:"udp_flows_per_association"` // one for each target; default 256
 }

@@ -25,6 +25,9 @@ func shared(mode fs.FileMode) bool { return mode&0o066 != 0 }
 // in everybody.
 func (l *Listener) checkSocket(d *decoder, path string, excused bool) {
 	address, uids := join(path, "address"), join(path, "allow_uids")
+	if proxies := join(path, "proxy_protocol"); d.has(proxies) {
+		d.fail(proxies, "is of no use to a unix socket, which knows who connects; listen at an address, or remove it")
+	}
 	switch file, _ := l.Socket(); {
 	case strings.HasPrefix(file, "@"):
 		d.fail(address, "%q is an abstract socket, which anybody on this machine can connect to; give a path, which has a mode", l.Address)

@@ -159,7 +159,7 @@ func TestFullClient(t *testing.T) {
 		},
 		Routes:   []Route{{"default"}},
 		Timeouts: ClientTimeouts{time.Second, 90 * time.Second, 2 * time.Hour, time.Minute, 10 * time.Second},
-		Limits:   Limits{4096, 256},
+		Limits:   Limits{UDPFlows: 4096, UDPFlowsPerAssociation: 256},
 		Control:  Control{true, "/run/byway.sock"},
 	}
 	if diff := cmp.Diff(want, got, ignoreSource); diff != "" {

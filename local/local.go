@@ -26,9 +26,10 @@ type Server struct {
 	relay     *relay.Relay
 	flows     *socks.Flows
 	listeners []*listener
-	forwards  []*udpForward  // those of datagrams
-	control   net.Listener   // nil if there is none
-	queue     *users.Queue   // of passwords to hash
+	forwards  []*udpForward // those of datagrams
+	control   net.Listener  // nil if there is none
+	queue     *users.Queue  // of passwords to hash
+	gate      *gate
 	wg        sync.WaitGroup // conns being served
 }
 
@@ -53,13 +54,16 @@ func New(c *configs.Client, base chain.Dialer, log *slog.Logger) (*Server, error
 	for _, note := range p.notes {
 		log.Warn(note)
 	}
-	s := &Server{config: c, log: log, plan: p, queue: newQueue()}
+	limits := limitsOf(c.Limits, openFiles())
+	s := &Server{config: c, log: log, plan: p, queue: newQueue(), gate: newGate(limits)}
 	s.flows = &socks.Flows{PerAssociation: int(c.Limits.UDPFlowsPerAssociation), Total: int(c.Limits.UDPFlows)}
 	s.relay = &relay.Relay{
 		Router:        p.table,
 		DialLimit:     c.Timeouts.Dial,
 		IdleLimit:     c.Timeouts.Idle,
 		FlowIdleLimit: c.Timeouts.UDPIdle,
+		Limit:         int(limits.Tunnels),          //nolint:gosec // less than 2^31
+		ClientLimit:   int(limits.TunnelsPerClient), //nolint:gosec // less than 2^31
 		Trace:         Trace(log),
 	}
 	return s, nil
@@ -233,14 +237,26 @@ func (s *Server) accept(ctx context.Context, l *listener) {
 			continue
 		}
 		pause = 0
-		s.wg.Go(func() { s.serveConn(ctx, l, c) })
+		place := s.gate.enter(l.clientOf(c))
+		if place == nil {
+			s.refuse(l, c)
+			continue
+		}
+		s.wg.Go(func() {
+			defer place.leave()
+			s.serveConn(relay.WithHandshake(ctx, place.leave), l, c, place)
+		})
 	}
 }
 
-func (s *Server) serveConn(ctx context.Context, l *listener, c net.Conn) {
-	c, err := l.allowed.admit(c)
+func (s *Server) serveConn(ctx context.Context, l *listener, c net.Conn, place *ticket) {
+	c, err := l.allowed.admit(ctx, c, l.limit)
 	if err != nil {
 		s.relay.Trace.Bad(l.Addr().String(), err)
+		return
+	}
+	if !place.of(relay.ClientOf(c.RemoteAddr())) {
+		s.refuse(l, c)
 		return
 	}
 	if l.request != nil {

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/byway-proxy/byway/chain"
 	"github.com/byway-proxy/byway/configs"
@@ -20,7 +22,7 @@ func (s *Server) open(ctx context.Context, i int) (net.Listener, peers, error) {
 	path, ok := c.Socket()
 	if !ok {
 		l, err := s.openTCP(ctx, c.Address, c.Open || len(c.Users) > 0, key+"address")
-		return l, peers{}, err
+		return l, peersOf(c), err
 	}
 	if c.AllowUIDs != nil && !sockets.TellsPeer {
 		return nil, peers{}, s.config.Errorf(key+"allow_uids", "this system does not tell who connects; remove it, and use mode")
@@ -49,14 +51,17 @@ func (s *Server) openTCP(ctx context.Context, address string, beyond bool, key s
 	return l, nil
 }
 
-// peers says who may be at the other end of a unix socket. Its zero value is for
-// listeners that are none.
+// peers says who may be at the other end of a conn, and who speaks for others.
 type peers struct {
-	unix bool
-	uids []sockets.UID // nil leaves it to the mode
+	unix    bool
+	uids    []sockets.UID  // of a unix socket; nil leaves it to the mode
+	proxies []netip.Prefix // whose conns begin with a header of the PROXY protocol
 }
 
 func peersOf(c *configs.Listener) peers {
+	if _, ok := c.Socket(); !ok {
+		return peers{proxies: c.ProxyProtocol}
+	}
 	p := peers{unix: true}
 	all, own := c.UIDs()
 	if own && sockets.TellsPeer {
@@ -68,21 +73,32 @@ func peersOf(c *configs.Listener) peers {
 	return p
 }
 
-// admit returns c, whose remote address tells the user, or closes it.
-func (p peers) admit(c net.Conn) (net.Conn, error) {
-	if !p.unix {
-		return c, nil
+// admit returns c, whose remote address tells the client, or closes it. It waits
+// for no more than limit.
+func (p *peers) admit(ctx context.Context, c net.Conn, limit time.Duration) (net.Conn, error) {
+	var in net.Conn
+	var err error
+	if p.unix {
+		in, err = p.identify(c)
+	} else {
+		in, err = p.unwrap(ctx, c, limit)
 	}
+	if err != nil {
+		_ = c.Close()
+	}
+	return in, err
+}
+
+// identify asks the system who is at the other end of a unix socket.
+func (p *peers) identify(c net.Conn) (net.Conn, error) {
 	uid, err := sockets.Peer(c)
 	switch {
 	case errors.Is(err, errors.ErrUnsupported) && p.uids == nil:
 		return c, nil
-	case err == nil && p.uids != nil && !slices.Contains(p.uids, uid):
-		err = fmt.Errorf("%v may not use the socket; see allow_uids", uid)
-	}
-	if err != nil {
-		_ = c.Close()
+	case err != nil:
 		return nil, err
+	case p.uids != nil && !slices.Contains(p.uids, uid):
+		return nil, fmt.Errorf("%v may not use the socket; see allow_uids", uid)
 	}
 	return chain.From(c, uid), nil
 }

@@ -25,6 +25,7 @@ type tunnel struct {
 	// guarded by the register
 	ends   [2]net.Conn
 	killed bool
+	client any // whom it counts for; nil if for nobody
 	place
 }
 
@@ -95,23 +96,28 @@ func (t *tunnel) kill() {
 type register struct {
 	mu      sync.Mutex
 	tunnels map[*tunnel]struct{}
+	clients map[any]int // how many are of each, if that has a limit
 	refused bool
 	lot     *lot          // of the parked ones; nil if there is none
 	ticket  uint64        // the last one given out
 	idle    chan struct{} // made by refuse, closed when no tunnel is left
 }
 
-func (l *register) add(t *tunnel) bool {
+// add takes t in, or tells why not.
+func (l *register) add(t *tunnel) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.refused {
-		return false
+		return ErrClosed
+	}
+	if !l.room(t) {
+		return ErrLimit
 	}
 	if l.tunnels == nil {
 		l.tunnels = make(map[*tunnel]struct{})
 	}
 	l.tunnels[t] = struct{}{}
-	return true
+	return nil
 }
 
 // attach makes c one of t's ends. If t was killed meanwhile, it closes c and
@@ -141,6 +147,7 @@ func (l *register) remove(t *tunnel) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.tunnels, t)
+	l.vacate(t)
 	if l.refused && len(l.tunnels) == 0 {
 		l.signal()
 	}

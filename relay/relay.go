@@ -93,6 +93,11 @@ type Relay struct {
 	// either way, for that long; 0 means 1 minute.
 	FlowIdleLimit time.Duration
 
+	// Limit and ClientLimit bound the tunnels and flows that are open or being opened
+	// at a time, in all and of each client ([ClientOf]); 0 means no bound. What is
+	// beyond is refused with [ErrLimit].
+	Limit, ClientLimit int
+
 	// Trace is told what happens; it may be nil.
 	Trace *Trace
 
@@ -126,6 +131,7 @@ func (r *Relay) idleLimit() time.Duration {
 // returns nil, and the tunnel goes on without a goroutine of its own, and without
 // ctx. It ends as others do, which the Trace is told.
 func (r *Relay) Serve(ctx context.Context, p Pending) error {
+	handshakeOver(ctx)
 	q := p.Request()
 	d, err := r.Route(ctx, q)
 	if err != nil {
@@ -193,9 +199,9 @@ func (r *Relay) begin(q Request, d Decision) (*tunnel, error) {
 		return nil, ErrBlocked
 	}
 	t := &tunnel{relay: r, request: q, decision: d, began: time.Now()}
-	if !r.live.add(t) {
-		r.Trace.failed(q, d, ErrClosed)
-		return nil, ErrClosed
+	if err := r.live.add(t); err != nil {
+		r.Trace.failed(q, d, err)
+		return nil, err
 	}
 	return t, nil
 }

@@ -48,6 +48,7 @@ var allowed = map[string][]string{
 // A room that is not here may import none.
 var outside = map[string][]string{
 	"internal/dnsask": {"golang.org/x/net/dns/dnsmessage"},
+	"local":           {"github.com/pires/go-proxyproto"},
 	"local/users":     {"golang.org/x/crypto/argon2"},
 
 	"socks":     {"github.com/armon/go-socks5"},
