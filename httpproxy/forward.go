@@ -45,9 +45,9 @@ func (c *client) forward(ctx context.Context, h *requestHead, a absolute, q rela
 	}
 	out := x.outgoing(a)
 	if protocol := upgradeOf(in, h); protocol != "" {
-		return x.upgrade(ctx, out, protocol, routed{q, d})
+		return x.upgrade(ctx, out, protocol, routed{Request: q, Decision: d})
 	}
-	return x.roundTrip(ctx, out, c.s.targets.of(c.s.Relay, q, d), routed{q, d})
+	return x.roundTrip(ctx, out, c.s.targets.of(c.s.Relay, q, d), routed{q, d, !h.hasBody()})
 }
 
 // expectable reports whether the Expect field, if any, can be met, and removes

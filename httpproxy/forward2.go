@@ -49,7 +49,7 @@ func (c *client2) forward(w http.ResponseWriter, r *http.Request, a absolute, q 
 		failure(err).send(w, r.Method)
 		return
 	}
-	ctx, cancel := context.WithCancelCause(context.WithValue(r.Context(), requestKey{}, routed{q, d}))
+	ctx, cancel := context.WithCancelCause(context.WithValue(r.Context(), requestKey{}, routed{q, d, !hasBody}))
 	defer cancel(nil)
 	x := &streamed{s: c.s, w: w, rc: http.NewResponseController(w), in: r, cancel: cancel}
 	x.idle = time.AfterFunc(c.s.moveLimit(), x.expire)

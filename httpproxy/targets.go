@@ -55,6 +55,7 @@ type target struct {
 type routed struct {
 	relay.Request
 	relay.Decision
+	whole bool // it has no body: it is in hand, and may go along with its dial
 }
 
 type requestKey struct{} // of a routed
@@ -110,6 +111,9 @@ func newTargetTransport(r *relay.Relay) *http.Transport {
 			q, ok := ctx.Value(requestKey{}).(routed)
 			if !ok || q.Addr != addr {
 				return nil, errNoRequest
+			}
+			if q.whole {
+				return r.DialAhead(ctx, q.Request, q.Decision)
 			}
 			return r.Dial(ctx, q.Request, q.Decision)
 		},

@@ -16,7 +16,7 @@ const module = "github.com/byway-proxy/byway"
 // allowed lists what of ours each room may import; "*" stands for everything.
 var allowed = map[string][]string{
 	"chain":        {},
-	"relay":        {"chain"},
+	"relay":        {"chain", "internal/deadline"},
 	"socks":        {"chain", "relay", "internal/datagram", "internal/deadline"},
 	"httpproxy":    {"chain", "relay", "internal/deadline", "internal/dnsask", "internal/h2"},
 	"hop":          {"chain", "socks", "httpproxy", "hop/ssh"},
