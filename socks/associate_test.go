@@ -191,6 +191,34 @@ func TestAssociatePort(t *testing.T) {
 	})
 }
 
+// TestAssociateUsers: each flow is its user's.
+func TestAssociateUsers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := testnet.New()
+		asked := make(chan relay.Request, 1)
+		s := &Server{
+			Users: users(t, map[string]string{"ann": "secret"}), ListenPacket: onHost(n),
+			Relay: &relay.Relay{Router: scout{n.Host(udpServer)}, Trace: &relay.Trace{Opened: func(q relay.Request, _ relay.Decision, _ time.Duration) { asked <- q }}},
+		}
+		s.Request.Listener, s.Request.EarlyReply = "here:1080", true
+		listen(t, n, udpServer, ":1080", serving(t, s))
+		hop := Hop5(udpServer+":1080", HopOptions{User: "ann", Password: "secret"})
+		c, err := newChain(t, n.Host(udpClient), hop).DialContext(t.Context(), "udp", udpTarget+":53")
+		must(t, err)
+		_, err = c.Write([]byte("x"))
+		must(t, err)
+		q := <-asked
+		client, _, _ := net.SplitHostPort(q.Client.String())
+		if q.User != "ann" || client != udpClient || q.Listener != "here:1080" || q.Network != "udp" || q.Addr != udpTarget+":53" {
+			t.Errorf("%+v", q)
+		}
+		must(t, c.Close())
+		_, err = newChain(t, n.Host(udpClient), Hop5(udpServer+":1080", HopOptions{User: "ann", Password: "wrong"})).
+			DialContext(t.Context(), "udp", udpTarget+":53")
+		wantFailure(t, nil, err, chain.PhaseAuth, errRejected)
+	})
+}
+
 // TestAssociateTargetsAreConnected: nobody but the target answers.
 func TestAssociateTargetsAreConnected(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -177,6 +177,7 @@ func checkUDP(t *testing.T, proxy string, six bool) {
 		}
 	}
 	exchange("IPv4", to, []byte("hello"), to)
+	exchange("nothing", to, nil, to)
 	exchange("65,000 bytes", to, bytes.Repeat([]byte("x"), 65000), to)
 	exchange("a second target", header(0, second.LocalAddr()), []byte("second"), header(0, second.LocalAddr()))
 	port := uint16(target.LocalAddr().(*net.UDPAddr).Port)
@@ -189,6 +190,7 @@ func checkUDP(t *testing.T, proxy string, six bool) {
 	}
 	a.send(t, other, append(to[:len(to):len(to)], "by another port"...))
 	exchange("after a stranger's", to, []byte("again"), to)
+	checkPort(t, proxy, to)
 	// The relay's socket belongs to the conn.
 	_ = a.control.Close()
 	probe, err := net.DialUDP("udp4", nil, a.relay)
@@ -203,6 +205,28 @@ func checkUDP(t *testing.T, proxy string, six bool) {
 		if time.Now().After(end) {
 			t.Fatal("the relay outlives its conn")
 		}
+	}
+}
+
+// checkPort has the request say whence the datagrams will come: others are dropped.
+func checkPort(t *testing.T, proxy string, to []byte) {
+	t.Helper()
+	other, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	must(t, err)
+	defer other.Close()
+	free, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	must(t, err)
+	port := uint16(free.LocalAddr().(*net.UDPAddr).Port)
+	_ = free.Close()
+	a, err := associate(proxy, "127.0.0.1", port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.close()
+	a.send(t, other, append(to[:len(to):len(to)], "by a port that was not named"...))
+	a.send(t, a.sock, append(to[:len(to):len(to)], "named"...))
+	if _, data := a.answer(t, len("named")); string(data) != "named" {
+		t.Errorf("the port of the request: %q came back", data)
 	}
 }
 
