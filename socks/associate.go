@@ -48,7 +48,8 @@ var (
 type association struct {
 	server  *Server
 	ctx     context.Context // of its flows; ends with it
-	request relay.Request   // what each flow's begins as
+	cancel  context.CancelFunc
+	request relay.Request // what each flow's begins as
 	sock    PacketSocket
 	client  netip.Addr     // whence datagrams are taken
 	peer    netip.AddrPort // and by which port; guarded by mu
@@ -68,20 +69,19 @@ func (s *Server) associate(ctx context.Context, p *pending, port uint16) error {
 		s.Relay.Trace.Bad(s.Request.Listener, err)
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	a.ctx = ctx
+	a.ctx, a.cancel = context.WithCancel(ctx)
+	defer a.cancel()
 	conn, err := p.acceptAt(a.sock.LocalAddr())
 	if err != nil {
-		cancel()
 		_ = a.sock.Close()
 		return err
 	}
 	// The client's conn carries nothing more; its end is the association's.
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	stop := context.AfterFunc(a.ctx, func() { _ = conn.Close() })
 	a.wg.Go(a.receive)
 	_, err = io.Copy(io.Discard, conn)
 	stop()
-	cancel()
+	a.cancel()
 	a.close()
 	_ = conn.Close()
 	return err
@@ -110,8 +110,10 @@ func (s *Server) newAssociation(ctx context.Context, p *pending, port uint16) (*
 	return a, nil
 }
 
-// receive hands each datagram of the client to its flow.
+// receive hands each datagram of the client to its flow. If the socket is of no more
+// use, the association ends.
 func (a *association) receive() {
+	defer a.cancel()
 	buf := packets.Get().(*[maxHeader + maxRead]byte)
 	defer packets.Put(buf)
 	for failures := 0; failures < 100; {

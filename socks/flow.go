@@ -56,6 +56,9 @@ func (l *Flows) give() {
 // dropped unseen: each would be another dial.
 const grudge = time.Second
 
+// maxHeld is how many bytes are held for a target that is not reached yet, or slow.
+const maxHeld = 128 << 10
+
 // A serverFlow is what a client sends to one target and gets from there: a
 // relay.Pending, and the client's end of what becomes of it.
 type serverFlow struct {
@@ -73,7 +76,7 @@ type serverFlow struct {
 var epoch = time.Now()
 
 func newServerFlow(a *association, header string, t target) *serverFlow {
-	f := &serverFlow{a: a, header: header, addr: t.String()}
+	f := &serverFlow{a: a, header: header, addr: t.String(), in: datagram.Inbox{Limit: maxHeld}}
 	f.ctx, f.cancel = context.WithCancel(a.ctx)
 	f.touch()
 	return f

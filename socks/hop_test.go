@@ -195,10 +195,7 @@ func TestNothingIsDialled(t *testing.T) {
 		{four, "udp", "192.0.2.1:80", errors.ErrUnsupported, "udp"},
 	} {
 		conn, err := newChain(t, testnet.NoDial(t), test.hop).Dial(test.network, test.addr)
-		phase := chain.PhaseConnect
-		if test.hop.Name == five.Name && test.network == "udp" {
-			phase = chain.PhaseDial // it would carry it, were there a way
-		}
+		phase := map[bool]chain.Phase{false: chain.PhaseConnect, true: chain.PhaseDial}[test.hop.Name == five.Name && test.network == "udp"] // were there a way
 		wantFailure(t, conn, err, phase, test.err)
 		if !strings.Contains(err.Error(), test.text) || strings.Contains(err.Error(), "example") {
 			t.Errorf("%s: %v", test.addr, err)
