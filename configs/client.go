@@ -20,6 +20,8 @@ type Client struct {
 	Chains    []Chain        `toml:"chain"`
 	Groups    []Group        `toml:"group"`
 	Routes    []Route        `toml:"route"` // the first that fits wins; none: everything is blocked
+	Lists     []List         `toml:"list"`
+	Geo       Geo            `toml:"geo"`
 	Timeouts  ClientTimeouts `toml:"timeouts"`
 	Limits    Limits         `toml:"limits"`
 	Control   Control        `toml:"control"`
@@ -159,11 +161,6 @@ const (
 	Direct = "direct" // out from here, through no hop
 	Block  = "block"  // refused
 )
-
-// Route says where requests go.
-type Route struct {
-	To string `toml:"to,required"` // the name of a chain or group, Direct or Block
-}
 
 // ClientTimeouts are all more than zero.
 type ClientTimeouts struct {

@@ -1,7 +1,6 @@
 package configs
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"unicode"
@@ -39,9 +38,7 @@ func (c *Client) check(d *decoder) {
 	for i := range c.Groups {
 		c.Groups[i].check(d, at("group", i))
 	}
-	for i, r := range c.Routes {
-		r.check(d, i, chains)
-	}
+	c.checkRoutes(d, chains)
 	for i, f := range c.Forwards {
 		f.check(d, at("forward", i), chains)
 	}
@@ -116,17 +113,4 @@ func (u *Login) check(d *decoder, path string) {
 		d.fail(path, "secret is missing; add secret = %s, or a password_hash", secretForms)
 	}
 	d.short(User{u.Name, u.Secret}, join(path, "name"), secret)
-}
-
-func (r Route) check(d *decoder, i int, chains []string) {
-	path := at("route", i)
-	if i > 0 {
-		d.fail(path, "is never reached, as the route on line %d takes everything; remove one of the two",
-			d.line(at("route", 0)))
-	}
-	if to := r.To; to != "" && to != Direct && to != Block && !slices.Contains(chains, to) {
-		known := append([]string{Direct, Block}, chains...)
-		d.fail(join(path, "to"), "chain %q is not defined; %s", to,
-			orElse(to, known, fmt.Sprintf("add a [[chain]] with name = %q, or write %q or %q", to, Direct, Block)))
-	}
 }

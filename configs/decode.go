@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/BurntSushi/toml"
@@ -20,7 +21,9 @@ import (
 //
 //	required  the key must be there, and a list must not be empty
 //	path      relative paths start at the file's folder
-//	single    one string may stand for a list with one
+//	single    one value may stand for a list with one
+//
+// The keys of an embedded struct are keys of the table, too.
 type decoder struct {
 	*source
 	dir    string // folder of the file
@@ -93,21 +96,21 @@ func (d *decoder) fail(path, format string, args ...any) {
 
 // field is one key of a table's schema.
 type field struct {
-	index                  int // in the struct
+	index                  []int // in the struct
 	key                    string
 	required, path, single bool
 }
 
 func fields(t reflect.Type) []field {
 	var all []field
-	for i := range t.NumField() {
-		tag, ok := t.Field(i).Tag.Lookup("toml")
+	for _, sf := range reflect.VisibleFields(t) {
+		tag, ok := sf.Tag.Lookup("toml")
 		if !ok {
 			continue
 		}
 		options := strings.Split(tag, ",")
 		has := func(option string) bool { return slices.Contains(options[1:], option) }
-		all = append(all, field{i, options[0], has("required"), has("path"), has("single")})
+		all = append(all, field{sf.Index, options[0], has("required"), has("path"), has("single")})
 	}
 	return all
 }
@@ -124,7 +127,7 @@ func (d *decoder) table(v reflect.Value, in map[string]any, path string) {
 	var known []string
 	for _, f := range fields(v.Type()) {
 		known = append(known, f.key)
-		fv, at := v.Field(f.index), join(path, f.key)
+		fv, at := v.FieldByIndex(f.index), join(path, f.key)
 		if value, ok := in[f.key]; ok {
 			d.value(fv, value, at, f)
 		} else if f.required {
@@ -156,6 +159,9 @@ func (d *decoder) unknown(in map[string]any, path string, known []string) {
 // value decodes the value at path into v.
 func (d *decoder) value(v reflect.Value, in any, path string, f field) {
 	if p, ok := parsers[v.Type()]; ok {
+		if n, isNumber := in.(int64); isNumber && numbers[v.Type()] {
+			in = strconv.FormatInt(n, 10)
+		}
 		if s, ok := d.text(in, path, p.want, p.advice); ok {
 			x, err := p.parse(s)
 			if err != nil {
@@ -243,7 +249,7 @@ func (d *decoder) value(v reflect.Value, in any, path string, f field) {
 
 // list decodes a list, or an array of tables, into a slice.
 func (d *decoder) list(v reflect.Value, in any, path string, f field) {
-	if _, ok := in.(string); ok && f.single {
+	if f.single && isSingle(in, v.Type().Elem()) {
 		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
 		d.value(v.Index(0), in, path, f)
 		return
@@ -264,6 +270,19 @@ func (d *decoder) list(v reflect.Value, in any, path string, f field) {
 	for i, e := range elements {
 		d.value(v.Index(i), e, at(path, i), f)
 	}
+}
+
+// isSingle reports whether in can be one value of type t in place of a list.
+func isSingle(in any, t reflect.Type) bool {
+	switch in.(type) {
+	case string:
+		return !isTable(t)
+	case int64:
+		return numbers[t]
+	case map[string]any:
+		return isTable(t)
+	}
+	return false
 }
 
 func (d *decoder) notList(v reflect.Value, in any, path string) {

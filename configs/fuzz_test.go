@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -57,8 +58,18 @@ func FuzzClient(f *testing.F) {
 // promisedClient fails if c breaks what its fields' comments say.
 func promisedClient(t *testing.T, c *Client) {
 	t.Helper()
-	if len(c.Listeners) == 0 || len(c.Routes) > 1 {
-		t.Error("no listener, or a route that is never reached")
+	if len(c.Listeners) == 0 {
+		t.Error("no listener")
+	}
+	for _, r := range c.Routes {
+		for _, m := range append(r.Not, r.Match) {
+			promisedMatch(t, c, &m)
+		}
+	}
+	for _, l := range c.Lists {
+		if l.Name == "" || l.File == "" && l.URL == "" || l.URL != "" && l.Via == "" || l.MaxShrink < 0 || l.MaxShrink > 1 {
+			t.Errorf("bad list %+v", l)
+		}
 	}
 	for _, h := range c.Hops {
 		if h.Name == "" || h.URL.User != nil || h.URL.Hostname() == "" || h.URL.Path != "" || h.DialTimeout <= 0 {
@@ -69,6 +80,28 @@ func promisedClient(t *testing.T, c *Client) {
 		if ch.Name == "" || len(ch.Hops) == 0 || ch.Name == Direct || ch.Name == Block {
 			t.Errorf("bad chain %+v", ch)
 		}
+	}
+}
+
+func promisedMatch(t *testing.T, c *Client, m *Match) {
+	t.Helper()
+	for _, p := range m.Ports {
+		if p.From == 0 || p.From > p.To {
+			t.Errorf("bad ports %v", p)
+		}
+	}
+	for _, s := range m.Times {
+		if s.From < 0 || s.From >= 24*60 || s.To < 0 || s.To > 24*60 {
+			t.Errorf("bad time %v", s)
+		}
+	}
+	for _, name := range m.Lists {
+		if !slices.ContainsFunc(c.Lists, func(l List) bool { return l.Name == name }) {
+			t.Errorf("list %q is not there", name)
+		}
+	}
+	if m.Timezone != "" && m.Location() == nil || m.Countries != nil && c.Geo.Database == "" {
+		t.Errorf("bad match %+v", m)
 	}
 }
 

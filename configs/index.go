@@ -115,6 +115,9 @@ func (n *node) step(s step) *node {
 	if s.index < len(n.list) {
 		return n.list[s.index]
 	}
+	if s.index == 0 && n.table != nil {
+		return n // a table that stands for a list with one
+	}
 	return nil
 }
 

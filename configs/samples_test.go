@@ -16,13 +16,15 @@ import (
 func schemaKeys(t reflect.Type, path string) []string {
 	var all []string
 	for _, f := range fields(t) {
-		ft, key := t.Field(f.index).Type, join(path, f.key)
+		ft, key := t.FieldByIndex(f.index).Type, join(path, f.key)
 		if ft.Kind() == reflect.Slice {
 			ft = ft.Elem()
 		}
 		switch {
 		case ft == reflect.TypeFor[Secret]():
 			all = append(all, join(key, "file"), join(key, "env"))
+		case isTable(ft) && f.single:
+			all = append(all, key) // written in one line; it has keys of the table around it
 		case isTable(ft):
 			all = append(all, schemaKeys(ft, key)...)
 		default:

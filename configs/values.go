@@ -83,6 +83,14 @@ var parsers = map[reflect.Type]parser{
 	reflect.TypeFor[netip.Addr]():    {"an address", `write it in "quotes", such as "192.0.2.7"`, parseAddr},
 	reflect.TypeFor[Size]():          {"a size", `write it with its unit, such as "16MiB"`, parseSize},
 	reflect.TypeFor[Pipeline]():      oneOf(PipelineAuto, PipelineOn, PipelineOff),
+	reflect.TypeFor[PortRange]():     {"a port", `write a number, or a range such as "6000-6010"`, parsePorts},
+	reflect.TypeFor[DaySpan]():       {"a time of the day", `write it like "09:00-17:00"`, parseSpan},
+	reflect.TypeFor[Days]():          {"a day", `write it like "mon" or "mon-fri"`, parseDays},
+	reflect.TypeFor[Country]():       {"a country", `write its code of two letters, such as "DE"`, parseCountry},
+	reflect.TypeFor[Share]():         {"a share", `write it like "50%"`, parseShare},
+	reflect.TypeFor[WebURL]():        {"a URL", `write it in "quotes"`, parseWebURL},
+	reflect.TypeFor[SHA256]():        {"a SHA-256", `write its 64 hexadecimal digits in "quotes"`, parseSHA256},
+	reflect.TypeFor[Answer]():        oneOf(AnswerRefuse, AnswerDrop, AnswerPage),
 	reflect.TypeFor[Part]():          oneOf(PartListener, PartUser, PartClient, PartTarget),
 	reflect.TypeFor[*PasswordHash](): {"a hash", `write the line of "byway passwd" in "quotes"`, parsePasswordHash},
 	reflect.TypeFor[Network]():       oneOf(TCP, UDP),
@@ -93,6 +101,9 @@ var parsers = map[reflect.Type]parser{
 	reflect.TypeFor[Strategy](): oneOf(StrategyFirst, StrategyRoundRobin, StrategyRandom, StrategyFastest, StrategyLeastUsed,
 		StrategySticky, StrategyRace),
 }
+
+// numbers are those of them that an integer may stand for.
+var numbers = map[reflect.Type]bool{reflect.TypeFor[PortRange](): true}
 
 func parseDuration(s string) (any, error) {
 	d, err := time.ParseDuration(s)

@@ -157,7 +157,7 @@ func TestFullClient(t *testing.T) {
 				Probe: Probe{"[2001:db8::1]:443", 0, time.Minute, time.Second},
 			},
 		},
-		Routes:   []Route{{"default"}},
+		Routes:   []Route{{To: "default", Answer: AnswerRefuse}},
 		Timeouts: ClientTimeouts{time.Second, 90 * time.Second, 2 * time.Hour, time.Minute, 10 * time.Second},
 		Limits:   Limits{UDPFlows: 4096, UDPFlowsPerAssociation: 256},
 		Control:  Control{true, "/run/byway.sock"},

@@ -2,6 +2,7 @@ package httpproxy
 
 import (
 	"errors"
+	"html"
 	"io"
 	"maps"
 	"net"
@@ -40,6 +41,22 @@ func failure(err error) answer {
 
 // ownName is by what this proxy calls itself in a Proxy-Status field.
 const ownName = "byway"
+
+// plainFailure is failure for a request whose answer a browser shows: one that is
+// not for a tunnel.
+func plainFailure(err error) answer {
+	var blocked *relay.BlockedError
+	if !errors.As(err, &blocked) || blocked.Block != relay.Page {
+		return failure(err)
+	}
+	return answer{statusOf(err), http.Header{
+		"Content-Type":            {"text/html; charset=utf-8"},
+		"Content-Security-Policy": {"default-src 'none'; base-uri 'none'; form-action 'none'"},
+		"Cache-Control":           {"no-store"},
+	}, "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width\">\n" +
+		"<meta name=\"color-scheme\" content=\"light dark\">\n<title>Blocked</title>\n<h1>Blocked</h1>\n" +
+		"<p>byway did not pass this request on. The rule is at <code>" + html.EscapeString(blocked.Rule) + "</code>.</p>\n</html>\n"}
+}
 
 // head sets what is about the body, which a HEAD gets none of.
 func (a *answer) head(method string) {

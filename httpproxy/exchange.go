@@ -205,7 +205,7 @@ func (x *exchange) fail(err error) (again bool, _ error) {
 		return false, c.refuse(refused)
 	}
 	again = x.keepAlive()
-	answer := failure(err).bytes(x.in.Method, !again)
+	answer := plainFailure(err).bytes(x.in.Method, !again)
 	if !again {
 		return false, c.last(answer)
 	}

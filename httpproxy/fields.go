@@ -1,7 +1,9 @@
 package httpproxy
 
 import (
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -116,4 +118,16 @@ func requestFields(h http.Header) http.Header {
 func responseFields(h http.Header) http.Header {
 	removeHopByHop(h)
 	return h
+}
+
+// RemovedFields returns the names of the fields that no request leaves with, sorted;
+// "X-Forwarded*" stands for all that begin so. Those that a request's Connection field
+// lists are removed, too.
+func RemovedFields() []string {
+	all := append(slices.Collect(maps.Keys(hopByHop)), slices.Collect(maps.Keys(identifying))...)
+	all = slices.DeleteFunc(append(all, "X-Forwarded*"), func(name string) bool {
+		return name == "Te" || name == "Connection" || name == "Upgrade" || name == "Transfer-Encoding" // made anew
+	})
+	slices.Sort(all)
+	return all
 }

@@ -109,7 +109,7 @@ func newTargetTransport(r *relay.Relay) *http.Transport {
 			// The request that made the transport dial; it may be served by another's conn
 			// of the same identity meanwhile.
 			q, ok := ctx.Value(requestKey{}).(routed)
-			if !ok || q.Addr != addr {
+			if !ok || q.Request.Addr != addr {
 				return nil, errNoRequest
 			}
 			if q.whole {

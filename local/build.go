@@ -17,6 +17,7 @@ type Path struct {
 	Hops  []string // the chain's hops, by name; groups and chains tell what they consist of
 	Heads []Head   // the hops that can be hop 1
 
+	Always  bool             // whether the rule fits all requests that come to it
 	Forward *configs.Forward // if it is the way of one, and of no rule
 }
 
@@ -34,6 +35,7 @@ type plan struct {
 	chains map[string]*chain.Chain
 	table  route.Table
 	paths  []Path
+	lists  map[string]*route.List
 	ways   []relay.Decision // of the forwards, in their order
 	notes  []string         // what is asked for, and done without
 }
@@ -69,20 +71,6 @@ func build(c *configs.Client, base chain.Dialer) (*plan, error) {
 		return nil, err
 	}
 	return p, nil
-}
-
-// rules makes the table of the routes.
-func (p *plan) rules(c *configs.Client, base chain.Dialer, reach map[string]Path) error {
-	for i, r := range c.Routes {
-		table := fmt.Sprintf("route[%d]", i)
-		d, path, err := p.way(c, table, r.To, base, reach)
-		if err != nil {
-			return err
-		}
-		p.table = append(p.table, route.Rule{To: d, Via: r.To, Place: path.From})
-		p.paths = append(p.paths, path)
-	}
-	return nil
 }
 
 // way returns the dialer that is named by the key "to" of a table, nil for

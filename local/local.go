@@ -72,6 +72,9 @@ func New(c *configs.Client, base chain.Dialer, log *slog.Logger) (*Server, error
 // Paths returns every way that traffic can take, in the order of the rules.
 func (s *Server) Paths() []Path { return s.plan.paths }
 
+// Notes returns what the file asks for, and is done without.
+func (s *Server) Notes() []string { return s.plan.notes }
+
 // Close gives back what New made, for those who do not call Serve.
 func (s *Server) Close() error {
 	s.closeListeners()

@@ -1,11 +1,13 @@
 package local
 
 import (
+	"errors"
 	"log/slog"
 	"time"
 
 	"github.com/byway-proxy/byway/chain"
 	"github.com/byway-proxy/byway/relay"
+	"github.com/byway-proxy/byway/route"
 )
 
 // Trace writes what a relay does to log. It never tells targets, users or clients:
@@ -16,6 +18,10 @@ func Trace(log *slog.Logger) *relay.Trace {
 			log.Debug("opened", "via", d.Via, "took", took.Round(time.Microsecond))
 		},
 		Failed: func(r relay.Request, d relay.Decision, err error) {
+			if errors.Is(err, relay.ErrBlocked) && d.Rule != route.NoRule {
+				log.Debug("blocked", "listener", r.Listener, "rule", d.Rule) // as it was asked for
+				return
+			}
 			log.Warn("failed", "listener", r.Listener, "via", d.Via, "error", chain.Reason(err))
 		},
 		Closed: func(_ relay.Request, d relay.Decision, s relay.Stats) {

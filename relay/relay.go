@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/byway-proxy/byway/chain"
@@ -52,9 +51,15 @@ type Decision struct {
 	Dialer chain.Dialer // opens the connection; nil blocks
 	Via    string       // "block", "direct", or the chain's name
 	Rule   string       // the rule that decided, for people
+
+	// Addr, if not empty, is dialled in place of the request's Addr: the same target in
+	// a form that is read the same everywhere.
+	Addr string
+
+	Block Block // what the client gets if there is no Dialer
 }
 
-// A Router decides. It must not touch the network, and is safe for concurrent use.
+// A Router decides. It must not touch the network nor wait, and is safe for concurrent use.
 type Router interface {
 	Route(ctx context.Context, r Request) Decision
 }
@@ -64,15 +69,6 @@ type RouterFunc func(ctx context.Context, r Request) Decision
 
 // Route calls f.
 func (f RouterFunc) Route(ctx context.Context, r Request) Decision { return f(ctx, r) }
-
-// ErrBlocked is the error of a request that a rule blocks, or that no rule
-// allows. Its errno is EACCES.
-var ErrBlocked error = blocked{}
-
-type blocked struct{}
-
-func (blocked) Error() string        { return "blocked by a rule" }
-func (blocked) Is(target error) bool { return target == syscall.EACCES }
 
 // ErrClosed is the error of a request that comes after [Relay.Shutdown] or Close.
 var ErrClosed = errors.New("shutting down")
@@ -101,9 +97,10 @@ type Relay struct {
 	// Trace is told what happens; it may be nil.
 	Trace *Trace
 
-	rest  time.Duration // before a tunnel rests, for tests; 0 means the constant
-	live  register
-	epoch atomic.Pointer[string] // of the identities; nil at first
+	rest    time.Duration // before a tunnel rests, for tests; 0 means the constant
+	live    register
+	dropped atomic.Int32           // requests that are kept waiting
+	epoch   atomic.Pointer[string] // of the identities; nil at first
 }
 
 func (r *Relay) dialLimit() time.Duration {
@@ -154,9 +151,9 @@ func (r *Relay) Serve(ctx context.Context, p Pending) error {
 }
 
 // Route tells where q goes: as it was decided beforehand, or else as the Router
-// says. The error is [ErrBlocked], which the Trace has been told, or nil. With
-// [Relay.Dial] it is for protocol code that has no one tunnel per request, such as
-// a pool of HTTP connections.
+// says. The error is a [*BlockedError], which the Trace has been told, or nil; where
+// the rule says so ([Drop]), it comes late. With [Relay.Dial] it is for protocol
+// code that has no one tunnel per request, such as a pool of HTTP connections.
 func (r *Relay) Route(ctx context.Context, q Request) (Decision, error) {
 	var d Decision
 	switch {
@@ -167,8 +164,7 @@ func (r *Relay) Route(ctx context.Context, q Request) (Decision, error) {
 	}
 	if d.Dialer == nil {
 		d.Via = "block"
-		r.Trace.failed(q, d, ErrBlocked)
-		return d, ErrBlocked
+		return d, r.block(ctx, q, d)
 	}
 	return d, nil
 }
@@ -218,7 +214,11 @@ func (t *tunnel) dial(ctx context.Context, first *chain.FirstData) (conn net.Con
 	if first != nil {
 		ctx = chain.WithFirstData(ctx, first)
 	}
-	conn, err = t.decision.Dialer.DialContext(ctx, q.Network, q.Addr)
+	addr := q.Addr
+	if t.decision.Addr != "" {
+		addr = t.decision.Addr
+	}
+	conn, err = t.decision.Dialer.DialContext(ctx, q.Network, addr)
 	if err == nil && first != nil {
 		rest, err = t.settle(first, conn)
 	}

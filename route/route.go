@@ -1,16 +1,37 @@
 // Package route decides where requests go: rules in the order of the file, the
 // first that fits wins, and a request that none fits is blocked.
+//
+// What rules compare is the one form of a target ([ParseTarget]), so that no
+// spelling slips past one. Nothing here touches the network or waits: names are not
+// looked up, and lists and databases are in memory.
+//
+//	ads := route.NewList("ads")
+//	contents, err := route.ParseList(data, route.ListOptions{})
+//	ads.Set(contents)
+//	names, err := route.NewNames(".corp.example")
+//	t := route.Table{
+//		{If: route.Match{Lists: []*route.List{ads}}, Via: "block", Place: "byway.toml:7"},
+//		{If: route.Match{Names: names}, To: office, Via: "office", Place: "byway.toml:10"},
+//		{To: paris, Via: "paris", Place: "byway.toml:14"},
+//	}
 package route
 
 import (
 	"context"
+	"time"
 
 	"github.com/byway-proxy/byway/chain"
 	"github.com/byway-proxy/byway/relay"
 )
 
-// A Rule leads all requests one way.
+// A Rule leads the requests that it fits one way.
 type Rule struct {
+	// If says which requests the rule fits; the zero Match is for all of them.
+	If Match
+
+	// Not takes requests out again: the rule fits none that fits one of these.
+	Not []Match
+
 	// To is where: a dialer and the name by which people know it. A Rule without
 	// a dialer blocks.
 	To chain.Dialer
@@ -18,24 +39,112 @@ type Rule struct {
 	// Via is the chain's name, "direct" or "block".
 	Via string
 
+	// Block is what a client gets that the rule blocks.
+	Block relay.Block
+
 	// Place is where the rule stands, file:line.
 	Place string
+}
+
+// Always reports whether r has no conditions.
+func (r *Rule) Always() bool { return r.If.isZero() && len(r.Not) == 0 }
+
+// fits is of the rule with its exceptions.
+func (r *Rule) fits(q *question) answer {
+	a := r.If.fits(q)
+	for i := 0; i < len(r.Not) && a != no; i++ {
+		a = min(a, yes-r.Not[i].fits(q))
+	}
+	return a
 }
 
 // Table is a list of rules. It is a relay.Router; an empty one blocks everything.
 type Table []Rule
 
-// Route returns the decision of the first rule that fits.
-func (t Table) Route(_ context.Context, _ relay.Request) relay.Decision {
-	if len(t) == 0 {
-		return relay.Decision{Via: "block", Rule: "no route fits"}
-	}
-	r := t[0]
-	return relay.Decision{Dialer: r.To, Via: r.Via, Rule: r.Place}
+// Route returns the decision of the first rule that fits now.
+func (t Table) Route(_ context.Context, r relay.Request) relay.Decision {
+	d, _ := t.Decide(r, time.Now())
+	return d
 }
 
-// MayCarry reports whether a rule leads to a dialer that carries r's network. It is
-// of relay.Scout.
+// Decide is [Table.Route] at a time of choice. It also returns the index of the
+// rule that decided, or -1 if none did.
+//
+// A request is blocked, too, if its target has no one form, or if a rule depends
+// on what is not there yet, such as a list that was never fetched.
+func (t Table) Decide(r relay.Request, at time.Time) (relay.Decision, int) {
+	q := question{request: &r, at: at}
+	target, err := ParseTarget(r.Addr)
+	if err != nil {
+		return relay.Decision{Via: viaBlock, Rule: err.Error()}, -1
+	}
+	q.target = target
+	for i := range t {
+		switch rule := &t[i]; rule.fits(&q) {
+		case yes:
+			d := rule.decision()
+			d.Addr = target.Dial
+			return d, i
+		case maybe:
+			return rule.blocked(&q), i
+		}
+	}
+	return relay.Decision{Via: viaBlock, Rule: NoRule}, -1
+}
+
+// DecideName decides for a bare name or address, as a DNS listener asks for it: r's
+// Addr has no port, and its network does not count. The decision blocks if requests
+// for the name are blocked whatever their port and network; otherwise it is that of
+// the first rule by which there is a way.
+func (t Table) DecideName(r relay.Request, at time.Time) (relay.Decision, int) {
+	q := question{request: &r, at: at, noPort: true, noNetwork: true}
+	target, err := ParseHost(r.Addr)
+	if err != nil {
+		return relay.Decision{Via: viaBlock, Rule: err.Error()}, -1
+	}
+	q.target = target
+	for i := range t {
+		rule := &t[i]
+		q.absent = nil
+		switch a := rule.fits(&q); {
+		case a == maybe && q.absent != nil:
+			return rule.blocked(&q), i
+		case a == yes, a == maybe && rule.To != nil:
+			d := rule.decision()
+			d.Addr = target.Dial
+			return d, i
+		}
+	}
+	return relay.Decision{Via: viaBlock, Rule: NoRule}, -1
+}
+
+// MayCarry reports whether a rule that may fit r, whose target is not known yet,
+// leads to a dialer that carries r's network. It is of relay.Scout.
 func (t Table) MayCarry(_ context.Context, r relay.Request) bool {
-	return len(t) > 0 && chain.Carries(t[0].To, r.Network)
+	q := question{request: &r, at: time.Now(), noTarget: true, noPort: true}
+	for i := range t {
+		rule := &t[i]
+		a := rule.fits(&q)
+		if a != no && rule.To != nil && chain.Carries(rule.To, r.Network) {
+			return true
+		}
+		if a == yes {
+			return false
+		}
+	}
+	return false
+}
+
+// NoRule is what stands for the rule in a decision that none has made.
+const NoRule = "no route fits"
+
+const viaBlock = "block"
+
+func (r *Rule) decision() relay.Decision {
+	return relay.Decision{Dialer: r.To, Via: r.Via, Rule: r.Place, Block: r.Block}
+}
+
+// blocked is the decision where it is not known whether r fits.
+func (r *Rule) blocked(q *question) relay.Decision {
+	return relay.Decision{Via: viaBlock, Rule: r.Place + ": list " + q.absent.name + " was not fetched yet"}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -15,29 +16,32 @@ import (
 
 func checkCommand() *cobra.Command {
 	var file string
-	var isEgress bool
+	var isEgress, strict bool
 	c := &cobra.Command{
 		Use:   "check -c FILE",
 		Short: "Validate a configuration, and show every path that can go direct",
 		Long: "Validate a configuration without listening or dialling. For the local side, show\n" +
 			"where each rule leads and all that leaves this machine other than through a hop.\n" +
-			"The exit status is 1 if the file has errors; each is told with its place.",
+			"What has no effect is warned of: rules that are never reached, chains, hops and lists\n" +
+			"that nothing uses. The exit status is 1 if the file has errors, or with --strict\n" +
+			"warnings; each is told with its place.",
 		Args: cobra.NoArgs,
 	}
 	c.Flags().StringVarP(&file, "config", "c", "", "configuration file")
 	c.Flags().BoolVar(&isEgress, "egress", false, "the file is of an egress")
+	c.Flags().BoolVar(&strict, "strict", false, "fail if there are warnings")
 	_ = c.MarkFlagRequired("config")
 	_ = c.MarkFlagFilename("config", "toml")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if isEgress {
 			return checkEgress(c.OutOrStdout(), file)
 		}
-		return checkClient(c.OutOrStdout(), file)
+		return checkClient(c.OutOrStdout(), file, strict)
 	}
 	return c
 }
 
-func checkClient(w io.Writer, file string) error {
+func checkClient(w io.Writer, file string, strict bool) error {
 	cfg, err := configs.LoadClient(file)
 	if err != nil {
 		return err
@@ -57,9 +61,18 @@ func checkClient(w io.Writer, file string) error {
 		fmt.Fprintf(&b, "listen  %s%s for %s\n", l.Address, by, clientsOf(l))
 	}
 	describe(&b, s.Paths(), len(cfg.Listeners) > 0)
+	warnings := s.Lint()
+	for _, one := range warnings {
+		fmt.Fprintf(&b, "warning %v\n", one)
+	}
+	for _, note := range s.Notes() {
+		fmt.Fprintf(&b, "note    %s\n", note)
+	}
 	fmt.Fprintf(&b, "ok      %s: %s\n", file, verdict(s.Paths()))
-	_, err = io.WriteString(w, b.String())
-	return err
+	if _, err = io.WriteString(w, b.String()); err != nil || !strict || len(warnings) == 0 {
+		return err
+	}
+	return errors.New("there are warnings, and --strict was asked for")
 }
 
 // clientsOf tells who may use a listener.

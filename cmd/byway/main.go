@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // for rules with a time zone, on systems that have none
 
 	"github.com/spf13/cobra"
 
@@ -51,7 +52,7 @@ func rootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(runCommand(), egressCommand(), demoCommand(), checkCommand(), newidCommand(),
+	root.AddCommand(runCommand(), egressCommand(), demoCommand(), checkCommand(), explainCommand(), newidCommand(),
 		passwdCommand(), versionCommand())
 	return root
 }

@@ -54,6 +54,7 @@ var outside = map[string][]string{
 	"socks":     {"github.com/armon/go-socks5"},
 	"httpproxy": {"golang.org/x/net/http2", "github.com/dunglas/httpsfv"},
 	"configs":   {"github.com/BurntSushi/toml"},
+	"route":     {"golang.org/x/net/idna", "github.com/oschwald/maxminddb-golang/v2"},
 	"hop":       {"golang.org/x/net/proxy"},
 	"hop/ssh":   {"golang.org/x/crypto/ssh", "golang.org/x/crypto/ssh/agent", "golang.org/x/crypto/ssh/knownhosts"},
 	"cmd/byway": {"github.com/spf13/cobra", "github.com/lmittmann/tint", "golang.org/x/term"},
