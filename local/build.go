@@ -6,6 +6,7 @@ import (
 
 	"github.com/byway-proxy/byway/chain"
 	"github.com/byway-proxy/byway/configs"
+	"github.com/byway-proxy/byway/local/lists"
 	"github.com/byway-proxy/byway/relay"
 	"github.com/byway-proxy/byway/route"
 )
@@ -19,6 +20,7 @@ type Path struct {
 
 	Always  bool             // whether the rule fits all requests that come to it
 	Forward *configs.Forward // if it is the way of one, and of no rule
+	List    *configs.List    // if it is the way by which one is fetched, and of no rule
 }
 
 // A Head is a hop that is reached from this machine, and not through another.
@@ -32,12 +34,14 @@ func (p Path) Direct() bool { return p.To == configs.Direct }
 
 // plan is what a configuration comes to, before anything is listened on.
 type plan struct {
-	chains map[string]*chain.Chain
-	table  route.Table
-	paths  []Path
-	lists  map[string]*route.List
-	ways   []relay.Decision // of the forwards, in their order
-	notes  []string         // what is asked for, and done without
+	chains  map[string]*chain.Chain
+	table   route.Table
+	paths   []Path
+	lists   map[string]*route.List
+	sources []*lists.Source  // of the lists from URLs
+	fetches []Path           // and their ways
+	ways    []relay.Decision // of the forwards, in their order
+	notes   []string         // what is asked for, and done without
 }
 
 func (p *plan) close() {
@@ -70,6 +74,7 @@ func build(c *configs.Client, base chain.Dialer) (*plan, error) {
 		p.close()
 		return nil, err
 	}
+	p.paths = append(p.paths, p.fetches...)
 	return p, nil
 }
 

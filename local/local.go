@@ -172,6 +172,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	if s.control != nil {
 		accepting.Go(func() { s.serveControl(ctx) })
 	}
+	accepting.Go(func() { s.keepLists(ctx) })
 	<-ctx.Done()
 	s.closeListeners()
 	accepting.Wait()

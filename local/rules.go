@@ -14,7 +14,7 @@ import (
 
 // rules makes the table of the routes.
 func (p *plan) rules(c *configs.Client, base chain.Dialer, reach map[string]Path) error {
-	if err := p.readLists(c); err != nil {
+	if err := p.readLists(c, base, reach); err != nil {
 		return err
 	}
 	countries, err := countriesOf(c)

@@ -99,10 +99,14 @@ func describe(b *strings.Builder, paths []local.Path, listens bool) {
 	routes := 0
 	for _, p := range paths {
 		target := "target"
-		if f := p.Forward; f != nil {
+		switch f, l := p.Forward, p.List; {
+		case f != nil:
 			target = f.Target
 			fmt.Fprintf(b, "forward %s: %s %s to %s by %s", p.From, f.Network, f.Listen, f.Target, p.To)
-		} else {
+		case l != nil:
+			target = string(l.URL)
+			fmt.Fprintf(b, "list    %s: %s from %s by %s", p.From, l.Name, l.URL, p.To)
+		default:
 			routes++
 			fmt.Fprintf(b, "route   %s: to %s", p.From, p.To)
 		}
@@ -111,7 +115,7 @@ func describe(b *strings.Builder, paths []local.Path, listens bool) {
 		}
 		b.WriteByte('\n')
 		switch {
-		case p.Direct() && p.Forward != nil:
+		case p.Direct() && (p.Forward != nil || p.List != nil):
 			fmt.Fprintf(b, "direct  %s: %s is reached from here, its name resolved by this system\n", p.From, target)
 		case p.Direct():
 			fmt.Fprintf(b, "direct  %s: targets are reached from here, their names resolved by this system\n", p.From)
@@ -128,23 +132,26 @@ func describe(b *strings.Builder, paths []local.Path, listens bool) {
 
 // verdict sums up what goes direct.
 func verdict(paths []local.Path) string {
-	var all, direct struct{ routes, forwards int }
+	kinds := []string{"routes", "forwards", "lists"}
+	var all, direct [3]int
 	for _, p := range paths {
-		n, d := &all.routes, &direct.routes
-		if p.Forward != nil {
-			n, d = &all.forwards, &direct.forwards
+		kind := 0
+		switch {
+		case p.Forward != nil:
+			kind = 1
+		case p.List != nil:
+			kind = 2
 		}
-		*n++
+		all[kind]++
 		if p.Direct() {
-			*d++
+			direct[kind]++
 		}
 	}
 	var said []string
-	if direct.routes > 0 {
-		said = append(said, fmt.Sprintf("%d of %d routes", direct.routes, all.routes))
-	}
-	if direct.forwards > 0 {
-		said = append(said, fmt.Sprintf("%d of %d forwards", direct.forwards, all.forwards))
+	for kind, n := range direct {
+		if n > 0 {
+			said = append(said, fmt.Sprintf("%d of %d %s", n, all[kind], kinds[kind]))
+		}
 	}
 	if said == nil {
 		return "no traffic goes direct"

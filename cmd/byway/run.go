@@ -86,6 +86,10 @@ func tell(log *slog.Logger, s *local.Server, listeners, forwards []net.Addr) {
 			forwards = forwards[1:]
 			continue
 		}
+		if p.List != nil {
+			log.Info("list", "list", p.List.Name, "via", p.To, "hops", hops)
+			continue
+		}
 		routes++
 		log.Info("route", "rule", p.From, "to", p.To, "hops", hops)
 	}

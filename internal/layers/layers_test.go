@@ -22,7 +22,8 @@ var allowed = map[string][]string{
 	"hop":          {"chain", "socks", "httpproxy", "hop/ssh"},
 	"hop/ssh":      {"chain", "internal/stream"},
 	"route":        {"chain", "relay"},
-	"local":        {"chain", "relay", "socks", "httpproxy", "hop", "hop/ssh", "route", "configs", "internal/datagram", "internal/deadline", "internal/dnsask", "internal/sockets", "internal/control", "local/users"},
+	"local/lists":  {"chain", "route"},
+	"local":        {"chain", "relay", "socks", "httpproxy", "hop", "hop/ssh", "route", "configs", "local/lists", "internal/datagram", "internal/deadline", "internal/dnsask", "internal/sockets", "internal/control", "local/users"},
 	"local/users":  {},
 	"egress":       {"chain", "relay", "httpproxy", "hop", "route", "configs", "internal/dnsask", "egress/users", "egress/front"},
 	"egress/users": {},
@@ -50,6 +51,7 @@ var outside = map[string][]string{
 	"internal/dnsask": {"golang.org/x/net/dns/dnsmessage"},
 	"local":           {"github.com/pires/go-proxyproto"},
 	"local/users":     {"golang.org/x/crypto/argon2"},
+	"local/lists":     {"golang.org/x/crypto/blake2b"},
 
 	"socks":     {"github.com/armon/go-socks5"},
 	"httpproxy": {"golang.org/x/net/http2", "github.com/dunglas/httpsfv"},
