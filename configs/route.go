@@ -14,6 +14,10 @@ type Route struct {
 
 	Match // the rule fits requests that meet these conditions; without any, all
 
+	// Lookup is the chain or group at whose far end names are resolved for the conditions
+	// that are about addresses; "" for nobody.
+	Lookup string `toml:"lookup"`
+
 	// Not takes requests out again that meet all conditions of one of these. They have
 	// the route's timezone unless they name one.
 	Not []Match `toml:"not,single"`

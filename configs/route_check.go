@@ -16,6 +16,7 @@ func (c *Client) checkRoutes(d *decoder, ways []string) {
 	for i := range c.Routes {
 		r, path := &c.Routes[i], at("route", i)
 		r.check(d, path, ways)
+		r.checkLookup(d, path, ways)
 		c.checkMatch(d, &r.Match, path, lists)
 		for j := range r.Not {
 			n, place := &r.Not[j], at(join(path, "not"), j)
@@ -40,6 +41,23 @@ func (r *Route) check(d *decoder, path string, ways []string) {
 	d.way(r.To, join(path, "to"), append([]string{Direct, Block}, ways...))
 	if d.has(join(path, "block")) && r.To != Block && r.To != "" {
 		d.fail(join(path, "block"), "is for routes to %q, and this one goes to %q; remove it", Block, r.To)
+	}
+}
+
+// checkLookup checks the key by which names are resolved for a rule.
+func (r *Route) checkLookup(d *decoder, path string, ways []string) {
+	place := join(path, "lookup")
+	if !d.has(place) || d.failed[place] {
+		return
+	}
+	asks := func(m Match) bool { return m.CIDRs != nil || m.Countries != nil || m.Lists != nil }
+	switch {
+	case r.Lookup == Direct || r.Lookup == Block:
+		d.fail(place, "%q is no chain, and names are not looked up from here to decide; name a chain", r.Lookup)
+	case !slices.Contains(ways, r.Lookup):
+		d.fail(place, "chain %q is not defined; %s", r.Lookup, orElse(r.Lookup, ways, fmt.Sprintf("add a [[chain]] with name = %q", r.Lookup)))
+	case !asks(r.Match) && !slices.ContainsFunc(r.Not, asks):
+		d.fail(place, "stands without cidr, country and list; remove it")
 	}
 }
 

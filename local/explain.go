@@ -37,6 +37,8 @@ func (s *Server) Explain(q relay.Request, at time.Time) Explanation {
 // resolver tells who resolves the name of a target.
 func (s *Server) resolver(d relay.Decision, p Path) string {
 	switch {
+	case d.Ask != nil:
+		return "the far end of a chain, to decide; never here"
 	case d.Dialer == nil:
 		return "nobody: it is blocked"
 	case d.Via == configs.Direct:
@@ -98,7 +100,7 @@ func (s *Server) used() (named, lists map[string]bool) {
 		}
 	}
 	for _, r := range s.config.Routes {
-		use(named, r.To)
+		use(named, r.To, r.Lookup)
 		for _, m := range append([]configs.Match{r.Match}, r.Not...) {
 			use(lists, m.Lists...)
 		}

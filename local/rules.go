@@ -31,6 +31,13 @@ func (p *plan) rules(c *configs.Client, base chain.Dialer, reach map[string]Path
 		if rule.If, err = p.match(c, &r.Match, table, countries); err != nil {
 			return err
 		}
+		if r.Lookup != "" {
+			ch, ok := p.chains[r.Lookup]
+			if !ok {
+				return c.Errorf(table+".lookup", "chain %q is not defined", r.Lookup)
+			}
+			rule.Lookup = &route.Lookup{Via: r.Lookup, Dialer: ch}
+		}
 		for j := range r.Not {
 			m, err := p.match(c, &r.Not[j], fmt.Sprintf("%s.not[%d]", table, j), countries)
 			if err != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"syscall"
 	"time"
+
+	"github.com/byway-proxy/byway/chain"
 )
 
 // A Block is what a client gets whose request is blocked.
@@ -78,4 +80,14 @@ func (r *Relay) block(ctx context.Context, q Request, d Decision) error {
 	case <-ctx.Done():
 	}
 	return &BlockedError{Rule: d.Rule, Block: d.Block, waited: true}
+}
+
+// ask has a decision made that takes a look-up.
+func (r *Relay) ask(ctx context.Context, q *Request, d Decision) Decision {
+	ctx, cancel := context.WithTimeout(chain.WithIdentity(ctx, r.Identity(q)), r.dialLimit())
+	defer cancel()
+	if d = d.Ask(ctx); d.Ask != nil {
+		return Decision{Rule: d.Rule} // no second one
+	}
+	return d
 }

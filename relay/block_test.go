@@ -92,3 +92,27 @@ func TestDecisionsAddrIsDialled(t *testing.T) {
 		t.Errorf("dialled %q", dialled)
 	}
 }
+
+// TestAskIsBounded has a look-up that is silent, and one that asks again.
+func TestAskIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		silent := func(ctx context.Context) relay.Decision {
+			if chain.IdentityOf(ctx).User != "alice" {
+				t.Error("the look-up is nobody's")
+			}
+			<-ctx.Done()
+			return relay.Decision{Rule: "failed"}
+		}
+		again := func(context.Context) relay.Decision { return relay.Decision{Dialer: dialerOf(), Ask: silent} }
+		for _, ask := range []func(context.Context) relay.Decision{silent, again} {
+			r := &relay.Relay{DialLimit: 7 * time.Second, Router: relay.RouterFunc(func(context.Context, relay.Request) relay.Decision {
+				return relay.Decision{Ask: ask}
+			})}
+			began := time.Now()
+			d, err := r.Route(t.Context(), relay.Request{Network: "tcp", Addr: "a:1", User: "alice"})
+			if !errors.Is(err, relay.ErrBlocked) || d.Dialer != nil || time.Since(began) > 7*time.Second {
+				t.Errorf("%+v, %v after %v", d, err, time.Since(began))
+			}
+		}
+	})
+}

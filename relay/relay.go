@@ -57,6 +57,10 @@ type Decision struct {
 	Addr string
 
 	Block Block // what the client gets if there is no Dialer
+
+	// Ask, if not nil, makes the decision, which depends on what a look-up through a
+	// chain will say. Without a call of it the request is blocked.
+	Ask func(ctx context.Context) Decision
 }
 
 // A Router decides. It must not touch the network nor wait, and is safe for concurrent use.
@@ -161,6 +165,9 @@ func (r *Relay) Route(ctx context.Context, q Request) (Decision, error) {
 		d = *q.Decided
 	case r.Router != nil:
 		d = r.Router.Route(ctx, q)
+	}
+	if d.Ask != nil {
+		d = r.ask(ctx, &q, d)
 	}
 	if d.Dialer == nil {
 		d.Via = "block"

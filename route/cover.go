@@ -32,8 +32,14 @@ func (r *Rule) covers(other *Rule) bool {
 			return false
 		}
 	}
+	if other.Lookup != nil && r.Lookup == nil && r.If.asksAddresses() {
+		return false
+	}
 	return r.If.covers(&other.If)
 }
+
+// asksAddresses reports whether a target's address may count.
+func (m *Match) asksAddresses() bool { return m.CIDRs != nil || m.Countries != nil || m.Lists != nil }
 
 func (m *Match) covers(o *Match) bool {
 	return (m.Names == nil || o.Names != nil && m.Names.covers(o.Names)) &&

@@ -40,6 +40,9 @@ type question struct {
 	at      time.Time
 	absent  *List // a list without contents that the answer may depend on
 
+	lookup   *Lookup    // of the rule that is asked
+	resolved netip.Addr // what the target's name was resolved to
+
 	noTarget, noPort, noNetwork bool // what is not known
 }
 
@@ -77,25 +80,36 @@ func (m *Match) fits(q *question) answer {
 }
 
 func (m *Match) fitsTarget(q *question) answer {
-	if m.Names != nil && (q.target.Name == "" || !m.Names.names.has(q.target.Name)) ||
-		m.CIDRs != nil && !m.CIDRs.has(q.target.Addr) ||
-		m.Countries != nil && !m.Countries.has(q.target.Addr) {
+	if m.Names != nil && (q.target.Name == "" || !m.Names.names.has(q.target.Name)) {
 		return no
 	}
-	if m.Lists == nil {
-		return yes
+	addr, unknown := q.addr()
+	a := yes
+	switch {
+	case m.CIDRs == nil && m.Countries == nil:
+	case unknown:
+		a = maybe
+	case m.CIDRs != nil && !m.CIDRs.has(addr), m.Countries != nil && !m.Countries.has(addr):
+		return no
 	}
-	return q.inLists(m.Lists)
+	if m.Lists != nil {
+		a = min(a, q.inLists(m.Lists, addr, unknown))
+	}
+	return a
 }
 
-func (q *question) inLists(lists []*List) answer {
+// inLists also asks for the address of a name that has one.
+func (q *question) inLists(lists []*List, addr netip.Addr, unknown bool) answer {
 	a := no
 	for _, l := range lists {
-		switch c := l.contents.Load(); {
+		c := l.contents.Load()
+		switch {
 		case c == nil:
 			a, q.absent = maybe, l
-		case c.has(&q.target):
+		case c.has(&q.target), addr.IsValid() && c.addrs.has(addr):
 			return yes
+		case unknown && c.addrs != nil:
+			a = maybe
 		}
 	}
 	return a

@@ -32,6 +32,11 @@ type Rule struct {
 	// Not takes requests out again: the rule fits none that fits one of these.
 	Not []Match
 
+	// Lookup, if not nil, resolves names for the conditions of If and Not that are
+	// about addresses (a chain.Resolver, which does so at its far end). What is dialled
+	// then is the address that the rule was asked about.
+	Lookup *Lookup
+
 	// To is where: a dialer and the name by which people know it. A Rule without
 	// a dialer blocks.
 	To chain.Dialer
@@ -51,6 +56,7 @@ func (r *Rule) Always() bool { return r.If.isZero() && len(r.Not) == 0 }
 
 // fits is of the rule with its exceptions.
 func (r *Rule) fits(q *question) answer {
+	q.lookup, q.absent = r.Lookup, nil
 	a := r.If.fits(q)
 	for i := 0; i < len(r.Not) && a != no; i++ {
 		a = min(a, yes-r.Not[i].fits(q))
@@ -79,14 +85,23 @@ func (t Table) Decide(r relay.Request, at time.Time) (relay.Decision, int) {
 		return relay.Decision{Via: viaBlock, Rule: err.Error()}, -1
 	}
 	q.target = target
-	for i := range t {
-		switch rule := &t[i]; rule.fits(&q) {
-		case yes:
+	return t.decide(&q, 0)
+}
+
+// decide begins at rule from.
+func (t Table) decide(q *question, from int) (relay.Decision, int) {
+	for i := from; i < len(t); i++ {
+		rule := &t[i]
+		a := rule.fits(q)
+		switch {
+		case a == yes:
 			d := rule.decision()
-			d.Addr = target.Dial
+			d.Addr = q.dial(rule)
 			return d, i
-		case maybe:
-			return rule.blocked(&q), i
+		case a == maybe && q.absent == nil:
+			return t.ask(q, i), i
+		case a == maybe:
+			return rule.blocked(q), i
 		}
 	}
 	return relay.Decision{Via: viaBlock, Rule: NoRule}, -1
@@ -105,7 +120,6 @@ func (t Table) DecideName(r relay.Request, at time.Time) (relay.Decision, int) {
 	q.target = target
 	for i := range t {
 		rule := &t[i]
-		q.absent = nil
 		switch a := rule.fits(&q); {
 		case a == maybe && q.absent != nil:
 			return rule.blocked(&q), i

@@ -134,6 +134,8 @@ func explain(q *relay.Request, at time.Time, e local.Explanation) string {
 	line("rule", "%s", e.Decision.Rule)
 	p := e.Path
 	switch {
+	case e.Decision.Ask != nil:
+		line("action", "depends on the address, and a look-up that fails blocks; explain that address to see more")
 	case e.Decision.Dialer == nil:
 		line("action", "block%s", map[relay.Block]string{
 			relay.Refuse: ": the client is told at once",
