@@ -89,9 +89,16 @@ func ParseName(s string) (string, error) {
 	name := s
 	if !isASCII(s) || hasALabel(s) {
 		var err error
-		// Lookup's mapping is what browsers do: width, case, ignored characters.
-		if name, err = profile.ToASCII(s); err != nil {
-			return "", unfit("its name is not valid (IDNA)")
+		// Lookup's mapping is what browsers do: width, case, ignored characters. Bytes that
+		// are no text it takes for U+FFFD, which comes back as no valid name.
+		if name, err = profile.ToASCII(s); err == nil {
+			var again string
+			if again, err = profile.ToASCII(name); again != name {
+				err = errIDNA
+			}
+		}
+		if err != nil {
+			return "", errIDNA
 		}
 	}
 	name = strings.ToLower(strings.TrimSuffix(name, "."))
@@ -113,6 +120,8 @@ func ParseName(s string) (string, error) {
 	}
 	return name, nil
 }
+
+var errIDNA = unfit("its name is not valid (IDNA)")
 
 // profile leaves hyphens and underscores to ParseName: "a--b" and "_dmarc" are in use.
 var profile = idna.New(

@@ -60,23 +60,19 @@ func (s *Source) fetch(ctx context.Context) (*route.Contents, []byte, error) {
 	defer cancel()
 	client := s.client()
 	defer client.CloseIdleConnections()
-	resp, err := s.get(ctx, client, s.URL, s.etag, s.modified)
-	if err != nil {
-		return nil, nil, err
-	}
-	data, err := body(resp)
+	got, err := s.get(ctx, client, s.URL, s.etag, s.modified)
 	switch {
 	case err != nil:
 		return nil, nil, err
-	case resp.StatusCode == http.StatusNotModified && s.List.Contents() != nil:
+	case got.status == http.StatusNotModified && s.List.Contents() != nil:
 		return nil, nil, nil
-	case resp.StatusCode != http.StatusOK:
-		return nil, nil, fmt.Errorf("the server answered %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
+	case got.status != http.StatusOK:
+		return nil, nil, got.unexpected()
 	}
-	if err := s.verify(ctx, client, data); err != nil {
+	if err := s.verify(ctx, client, got.data); err != nil {
 		return nil, nil, err
 	}
-	c, err := s.parse(data)
+	c, err := s.parse(got.data)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -85,8 +81,8 @@ func (s *Source) fetch(ctx context.Context) (*route.Contents, []byte, error) {
 			return nil, nil, fmt.Errorf("it shrank from %d entries to %d, and max_shrink allows no fewer than %.0f", old.Len(), c.Len(), least)
 		}
 	}
-	s.etag, s.modified = resp.Header.Get("ETag"), resp.Header.Get("Last-Modified")
-	return c, data, nil
+	s.etag, s.modified = got.fields.Get("ETag"), got.fields.Get("Last-Modified")
+	return c, got.data, nil
 }
 
 // verify checks that data is what was promised.
@@ -104,16 +100,12 @@ func (s *Source) verify(ctx context.Context, client *http.Client, data []byte) e
 		return err
 	}
 	u.Path, u.RawPath = u.Path+".minisig", ""
-	resp, err := s.get(ctx, client, u.String(), "", "")
-	if err != nil {
-		return fmt.Errorf("its signature: %w", err)
-	}
-	signature, err := body(resp)
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("the server answered %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
+	signature, err := s.get(ctx, client, u.String(), "", "")
+	if err == nil && signature.status != http.StatusOK {
+		err = signature.unexpected()
 	}
 	if err == nil {
-		err = s.Key.Verify(data, signature)
+		err = s.Key.Verify(data, signature.data)
 	}
 	if err != nil {
 		return fmt.Errorf("its signature: %w", err)
@@ -142,10 +134,22 @@ func (s *Source) client() *http.Client {
 	}
 }
 
-func (s *Source) get(ctx context.Context, client *http.Client, from, etag, modified string) (*http.Response, error) {
+// An answer is a response that was read to its end.
+type answer struct {
+	status int
+	fields http.Header
+	data   []byte
+}
+
+func (a answer) unexpected() error {
+	return fmt.Errorf("the server answered %d %s", a.status, http.StatusText(a.status))
+}
+
+// get returns the answer to one request. What ends before its time is an error.
+func (s *Source) get(ctx context.Context, client *http.Client, from, etag, modified string) (answer, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, from, http.NoBody)
 	if err != nil {
-		return nil, withoutURL(err)
+		return answer{}, withoutURL(err)
 	}
 	r.Header.Set("User-Agent", "Mozilla/5.0") // some servers refuse an empty one; byway's would tell of it
 	if etag != "" {
@@ -153,8 +157,19 @@ func (s *Source) get(ctx context.Context, client *http.Client, from, etag, modif
 	} else if modified != "" {
 		r.Header.Set("If-Modified-Since", modified)
 	}
-	resp, err := client.Do(r) //nolint:bodyclose // body closes it
-	return resp, withoutURL(err)
+	resp, err := client.Do(r)
+	if err != nil {
+		return answer{}, withoutURL(err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // it was read, or is given up
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxSize+1))
+	switch {
+	case err != nil:
+		return answer{}, fmt.Errorf("it did not come whole: %w", err)
+	case len(data) > maxSize:
+		return answer{}, errTooLong
+	}
+	return answer{resp.StatusCode, resp.Header, data}, nil
 }
 
 // withoutURL takes the URL out of err.
@@ -164,18 +179,4 @@ func withoutURL(err error) error {
 		return wrong.Err
 	}
 	return err
-}
-
-// body reads a response to its end and closes it. One that ends before its time is
-// an error.
-func body(resp *http.Response) ([]byte, error) {
-	defer func() { _ = resp.Body.Close() }()
-	data, err := io.ReadAll(io.LimitReader(resp.Body, maxSize+1))
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("it did not come whole: %w", err)
-	case len(data) > maxSize:
-		return nil, errTooLong
-	}
-	return data, nil
 }

@@ -110,7 +110,7 @@ func TestBadVersions(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			n := testnet.New()
-			var answer http.HandlerFunc = text(good)
+			answer := text(good)
 			server(t, n, func(w http.ResponseWriter, r *http.Request) { answer(w, r) })
 			s := source(t, n)
 			if err := s.Refresh(t.Context(), nil); err != nil {
@@ -242,14 +242,15 @@ func TestSilentServer(t *testing.T) {
 			s.Dialer = chain.DialerFunc(func(context.Context, string, string) (net.Conn, error) {
 				near, far := testnet.Pipe(0)
 				go func() { // until the client leaves
-					_, _ = far.Write([]byte(says))
 					buf := make([]byte, 1<<10)
-					for {
-						if _, err := far.Read(buf); err != nil {
-							_ = far.Close()
-							return
-						}
+					_, err := far.Read(buf)
+					if says != "" {
+						_, _ = far.Write([]byte(says))
 					}
+					for err == nil {
+						_, err = far.Read(buf)
+					}
+					_ = far.Close()
 				}()
 				return near, nil
 			})
