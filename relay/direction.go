@@ -87,10 +87,13 @@ func (d *direction) first() error {
 // finish ends d after its src did.
 func (d *direction) finish(err error) {
 	d.begin()
-	if err == io.EOF {
-		_ = chain.CloseWrite(d.dst) // if that fails, the other direction tells
-	} else {
+	switch {
+	case err != io.EOF:
 		d.abort(err)
+	case isTCP(d.dst) && d.otherHasEnded():
+		// The close that is due says as much.
+	default:
+		_ = chain.CloseWrite(d.dst) // if that fails, the other direction tells
 	}
 	d.leave()
 }
@@ -165,6 +168,11 @@ func (d *direction) write(b []byte) (int64, error) {
 	n, err := d.dst.Write(b)
 	d.end(n > 0)
 	return int64(n), err
+}
+
+func isTCP(c net.Conn) bool {
+	_, ok := c.(*net.TCPConn)
+	return ok
 }
 
 func (d *direction) spliceable() (dst, src *net.TCPConn, ok bool) {

@@ -24,10 +24,7 @@ type place struct {
 	next, prev *tunnel
 }
 
-func parkable(c net.Conn) bool {
-	_, ok := c.(*net.TCPConn)
-	return ok
-}
+func parkable(c net.Conn) bool { return isTCP(c) }
 
 // park parks t, of whose pair no direction is running. If it reports true, t is
 // no longer the caller's. Otherwise nothing has changed.
