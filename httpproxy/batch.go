@@ -5,6 +5,10 @@ import (
 	"sync"
 )
 
+// batches hold what a session writes at a time, 64 KiB, with what TLS adds. Only
+// what is under way has one.
+var batches = sync.Pool{New: func() any { return new([72 << 10]byte) }}
+
 // batched is the conn below a TLS conn, which writes each record by itself: what is
 // held goes in one piece. Otherwise it is the conn that it is made of.
 type batched struct {
@@ -12,7 +16,7 @@ type batched struct {
 
 	mu   sync.Mutex
 	hold bool
-	held []byte
+	held []byte // while hold is set
 }
 
 // NetConn returns the conn that it is made of.
@@ -30,17 +34,16 @@ func (b *batched) Write(p []byte) (int, error) {
 
 // batch holds what write writes, and then sends it.
 func (b *batched) batch(write func() (int, error)) (int, error) {
+	buf := batches.Get().(*[72 << 10]byte)
+	defer batches.Put(buf)
 	b.mu.Lock()
-	b.hold = true
+	b.hold, b.held = true, buf[:0]
 	b.mu.Unlock()
 	n, err := write()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.hold = false
 	held := b.held
-	if b.held = nil; cap(held) <= bigChunk {
-		b.held = held[:0] // for the next one; after bulk it is let go of
-	}
+	b.hold, b.held = false, nil
 	if len(held) > 0 {
 		if _, e := b.Conn.Write(held); err == nil {
 			err = e

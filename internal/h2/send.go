@@ -9,7 +9,7 @@ import (
 
 const (
 	// pending is how many bytes of frames wait for the writer before Write does.
-	pending = 128 << 10
+	pending = 64 << 10
 
 	// piece is the least that a longer Write is cut to, except where the peer's
 	// windows say so.

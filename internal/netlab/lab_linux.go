@@ -127,6 +127,12 @@ func beyond(h, from *Host) []*Host {
 // Addr returns the host's address with a port.
 func (h *Host) Addr(port uint16) string { return netip.AddrPortFrom(h.addr, port).String() }
 
+// Set sets a sysctl of the host's network.
+func (h *Host) Set(name, value string) {
+	h.lab.t.Helper()
+	h.lab.ip("netns", "exec", h.ns, "sysctl", "-qw", name+"="+value)
+}
+
 // Namespace returns the name by which "ip netns exec" knows the host.
 func (h *Host) Namespace() string { return h.ns }
 

@@ -1,0 +1,69 @@
+//go:build interop
+
+package interop
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// nghttpx is nghttp2's proxy: its HTTP/2 is not Go's, knows nothing of our capsules
+// and has windows of 64 KiB. It passes CONNECT on to squid.
+func nghttpx(t *testing.T) peer {
+	t.Helper()
+	path, err := find("nghttpx")
+	need(t, path, err)
+	behind, err := squid()
+	behind = need(t, behind, err)
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	must(t, selfSigned(cert, key, "nghttpx.test"))
+	addr, port, err := freePort()
+	must(t, err)
+	_, err = lab.server(addr, path, "--conf=/dev/null", "--http2-proxy", "--frontend=127.0.0.1,"+port,
+		"--backend="+strings.Replace(behind.addr, ":", ",", 1), "--workers=1", key, cert)
+	must(t, err)
+	return peer{name: "nghttpx", scheme: "https", addr: addr, more: fmt.Sprintf("[hop.tls]\nca = %q\nserver_name = \"nghttpx.test\"\n", cert)}
+}
+
+// TestNghttpx has an HTTP/2 proxy that is not ours as a hop: alone, where it ends a
+// tunnel with either direction and so bounds what can be asked, and before an egress,
+// where every exchange must pass.
+func TestNghttpx(t *testing.T) {
+	n := nghttpx(t)
+	w, err := website()
+	w = need(t, w, err)
+	e, err := egress()
+	e = need(t, e, err)
+	_, down := payloads()
+	b := runChain(t, n)
+	var wg sync.WaitGroup
+	for range 8 { // on one session; it is the website that ends first
+		wg.Go(func() {
+			r := client(t, nil, nil, "curl", "-q", "-0", "-sS", "--max-time", "50", "-x", "socks5h://"+b.addr, w.url(byAddress, "/payload"))
+			if err := same(r.stdout, down); err != nil || r.code != 0 {
+				t.Errorf("status %d, %v: %s", r.code, err, r.stderr)
+			}
+		})
+	}
+	wg.Wait()
+	refusal(t, b, "http", closed(t), 502)
+
+	b = runChain(t, n, e)
+	for _, in := range []string{"socks5", "http"} {
+		for _, e := range exchanges {
+			wg.Go(func() {
+				o, err := e.run(t.Context(), peer{scheme: in, addr: b.addr}.direct(), "127.0.0.1")
+				if err != nil {
+					t.Errorf("by %s, %s: %v", in, e.name, err)
+				} else if err := o.judge(e, passes{true, true, true}); err != nil {
+					t.Errorf("by %s, %s: %v: %v", in, e.name, o, err)
+				}
+			})
+		}
+	}
+	wg.Wait()
+}
