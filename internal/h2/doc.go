@@ -17,7 +17,7 @@
 // arrive. What a stream may hold is bounded by its own window, so that one
 // whose reader stands still keeps nothing from the others. That window begins at
 // initialWindow and doubles while the path shows that it is the limit (half of it
-// was read within a round trip), up to maxWindow, as long as the [Budget] that
+// was read within one and a half round trips), up to maxWindow, as long as the [Budget] that
 // all streams share has something left.
 //
 // The peer's session window is shared as well, and a peer such as net/http gives

@@ -139,7 +139,8 @@ func (in *inbound) deliver(data []byte) {
 }
 
 // refund decides how much to give back to the stream's window now, and whether it
-// has to grow; mu is held.
+// has to grow; mu is held. Where the window is the limit, it is given back in halves, once
+// or twice in a round trip, as pieces happen to fall.
 func (st *Stream) refund() int {
 	in := &st.inbound
 	if in.taken < in.size/2 {
@@ -149,7 +150,7 @@ func (st *Stream) refund() int {
 	rtt := time.Duration(st.s.rtt.Load())
 	n := in.taken
 	in.taken = 0
-	if now.Sub(in.since) < rtt && in.size < maxWindow && !in.shut && st.s.o.Budget.take(int64(in.size)) {
+	if now.Sub(in.since) < rtt*3/2 && in.size < maxWindow && !in.shut && st.s.o.Budget.take(int64(in.size)) {
 		n += in.size
 		in.grown += int64(in.size)
 		in.size *= 2
