@@ -38,7 +38,8 @@ func recycle(b []byte) {
 	}
 }
 
-// write carries frames to the conn until the session ends.
+// write carries frames to the conn until the session ends. Nothing is read before the
+// preface is written, lest an answer overtake it.
 func (s *Session) write() {
 	s.mu.Lock()
 	for {
@@ -62,7 +63,9 @@ func (s *Session) write() {
 		}
 		s.mu.Lock()
 		s.writing = false
-		s.batches++
+		if s.batches++; s.batches == 1 {
+			go s.read()
+		}
 	}
 }
 

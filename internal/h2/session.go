@@ -103,7 +103,6 @@ func Start(conn net.Conn, o Options) *Session {
 	s.out = appendWindow(b, 0, sessionWindow-baseWindow)
 	s.health.start(s)
 	go s.write()
-	go s.read()
 	return s
 }
 

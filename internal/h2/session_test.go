@@ -6,12 +6,15 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"golang.org/x/net/http2"
+
+	"github.com/byway-proxy/byway/internal/testnet"
 )
 
 // TestTunnel has a tunnel's whole life, frame by frame.
@@ -266,5 +269,45 @@ func TestLimit(t *testing.T) {
 			t.Error("a slot is lost")
 		}
 		s.Release()
+	})
+}
+
+// eager is a conn whose peer has already spoken.
+type eager struct {
+	net.Conn
+	t     *testing.T
+	wrote atomic.Bool
+}
+
+func (e *eager) Read(p []byte) (int, error) {
+	if !e.wrote.Load() {
+		e.t.Error("something is read, and may be answered, before the preface is written")
+	}
+	return e.Conn.Read(p)
+}
+
+func (e *eager) Write(p []byte) (int, error) {
+	if !e.wrote.Load() && !bytes.HasPrefix(p, []byte(preface)) {
+		e.t.Errorf("the session begins with %q", p[:min(len(p), len(preface))])
+	}
+	time.Sleep(time.Millisecond)
+	e.wrote.Store(true)
+	return e.Conn.Write(p)
+}
+
+// TestPrefaceIsFirst: a server that says its settings at once gets no answer to them
+// before the preface.
+func TestPrefaceIsFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := testnet.Pipe(0)
+		p := newPeer(t, far)
+		must(t, p.WriteSettings())
+		s := Start(&eager{Conn: near, t: t}, Options{PingAfter: time.Hour})
+		time.Sleep(time.Second)
+		if !s.State().Ended && s.State().Window == 0 {
+			t.Error("the settings are not heard")
+		}
+		s.CloseIdle()
+		_ = far.Close()
 	})
 }
