@@ -182,6 +182,7 @@ func Reason(err error) string {
 		op       *net.OpError
 		host     x509.HostnameError
 		alert    tls.AlertError
+		invalid  x509.CertificateInvalidError
 	)
 	if all, ok := err.(*GroupError); ok {
 		return all.Error()
@@ -202,6 +203,8 @@ func Reason(err error) string {
 		return addrErr.Err
 	case errors.As(err, &host):
 		return "the certificate is for another name"
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "the certificate has expired, or is not valid yet by this machine's clock"
 	case errors.As(err, &alert):
 		return alert.Error()
 	case isTimeout(err):

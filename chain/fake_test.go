@@ -115,7 +115,7 @@ func (w *world) hop(name string) chain.Hop {
 				select {
 				case <-timer.C:
 				case <-ctx.Done():
-					f.phase, f.err = chain.PhaseConnect, ctx.Err()
+					f.phase, f.err = chain.PhaseConnect, context.Cause(ctx)
 				}
 			}
 			if to, ok := strings.CutSuffix(target, ":1"); ok && f.err == nil && w.is(to).refuses {

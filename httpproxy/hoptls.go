@@ -104,7 +104,7 @@ func (h *tlsHop) Close() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.opening != nil && h.opening.ahead {
-		h.opening.cancel()
+		h.opening.cancel(net.ErrClosed)
 	}
 	return nil
 }
@@ -163,7 +163,7 @@ type opening struct {
 	done    chan struct{}
 	waiters int  // guarded by the hop's mu
 	ahead   bool // the pool wants it: it is one of the waiters
-	cancel  context.CancelFunc
+	cancel  context.CancelCauseFunc
 	conn    chan net.Conn // holds a conn that is no session, for the first who takes it
 	err     error
 }
@@ -181,40 +181,52 @@ func (h *tlsHop) join(ctx context.Context) (net.Conn, error) {
 	h.mu.Unlock()
 
 	var err error
+	late := false
 	select {
 	case <-o.done:
 		err = o.err
 	case <-ctx.Done():
-		err = chain.Fail(chain.PhaseDial, context.Cause(ctx))
+		late, err = true, chain.Fail(chain.PhaseDial, context.Cause(ctx))
 	}
+	conn, last := h.leave(ctx, o, err == nil)
+	if late && last {
+		err = chain.GivenUp(ctx, o.done, func() error { return o.err })
+	}
+	return conn, err
+}
+
+// leave ends a wait. What nobody waits for is given up. A conn that is there is returned if
+// it is wanted, and else left to others.
+func (h *tlsHop) leave(ctx context.Context, o *opening, wanted bool) (conn net.Conn, last bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	o.waiters--
-	last := o.waiters == 0
+	last = o.waiters == 0
 	if last {
-		o.cancel()
+		o.cancel(context.Cause(ctx))
 		if h.opening == o {
 			h.opening = nil // nobody joins what was cancelled
 		}
 	}
 	select {
-	case conn := <-o.conn:
-		if err == nil {
-			return conn, nil
-		}
-		if !last {
-			o.conn <- conn
-		} else {
-			_ = conn.Close()
-		}
+	case conn = <-o.conn:
 	default:
+		return nil, last
 	}
-	return nil, err
+	switch {
+	case wanted:
+		return conn, last
+	case last:
+		_ = conn.Close()
+	default:
+		o.conn <- conn
+	}
+	return nil, last
 }
 
 // begin begins to open a session; mu is held.
 func (h *tlsHop) begin(ctx context.Context) *opening {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancelCause(ctx)
 	o := &opening{done: make(chan struct{}), cancel: cancel, conn: make(chan net.Conn, 1)}
 	h.opening = o
 	go h.run(ctx, o)

@@ -83,11 +83,15 @@ func (d *dialer) link(ctx context.Context) (l *link, fresh bool, err error) {
 		l, err = o.link, o.err
 	case <-ctx.Done():
 		err = chain.Fail(chain.PhaseDial, context.Cause(ctx))
+		if d.leave(ctx, o) {
+			err = chain.GivenUp(ctx, o.done, func() error { return o.err })
+		}
+		return nil, true, err
 	}
 	if err == nil && !l.acquire() {
 		err = chain.Fail(chain.PhaseConnect, errStale)
 	}
-	d.leave(o)
+	d.leave(ctx, o)
 	return l, true, err
 }
 
@@ -95,7 +99,7 @@ func (d *dialer) link(ctx context.Context) (l *link, fresh bool, err error) {
 type opening struct {
 	done    chan struct{}
 	waiters int // guarded by the dialer's mu
-	cancel  context.CancelFunc
+	cancel  context.CancelCauseFunc
 	link    *link
 	err     error
 }
@@ -104,7 +108,7 @@ type opening struct {
 func (d *dialer) join(ctx context.Context) *opening {
 	o := d.opening
 	if o == nil {
-		octx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		octx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 		o = &opening{done: make(chan struct{}), cancel: cancel}
 		d.opening = o
 		go d.run(octx, o)
@@ -113,17 +117,18 @@ func (d *dialer) join(ctx context.Context) *opening {
 	return o
 }
 
-// leave ends a wait. What nobody waits for is given up.
-func (d *dialer) leave(o *opening) {
+// leave ends a wait. What nobody waits for is given up: it reports whether that is so.
+func (d *dialer) leave(ctx context.Context, o *opening) (last bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if o.waiters--; o.waiters > 0 {
-		return
+		return false
 	}
-	o.cancel()
+	o.cancel(context.Cause(ctx))
 	if d.opening == o {
 		d.opening = nil // nobody joins what was cancelled
 	}
+	return true
 }
 
 func (d *dialer) run(ctx context.Context, o *opening) {
