@@ -32,11 +32,11 @@ type hosts struct {
 
 	mu   sync.Mutex
 	went []string
-	ends map[string]net.Listener
+	ends map[string]func() // kill a host
 }
 
 func newHosts(t *testing.T, names ...string) *hosts {
-	l := &hosts{t: t, n: testnet.New(), ends: make(map[string]net.Listener)}
+	l := &hosts{t: t, n: testnet.New(), ends: make(map[string]func())}
 	l.base = l.n.Host("client")
 	for _, name := range names {
 		h := l.n.Host(name)
@@ -44,7 +44,6 @@ func newHosts(t *testing.T, names ...string) *hosts {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l.ends[name] = ln
 		noted := chain.DialerFunc(func(ctx context.Context, network, addr string) (net.Conn, error) {
 			l.mu.Lock()
 			l.went = append(l.went, name)
@@ -52,6 +51,10 @@ func newHosts(t *testing.T, names ...string) *hosts {
 			return h.DialContext(ctx, network, addr)
 		})
 		s := &socks.Server{Relay: &relay.Relay{Router: route.Table{{To: noted, Via: "direct"}}}}
+		l.ends[name] = func() {
+			_ = ln.Close()
+			_ = s.Relay.Close()
+		}
 		go func() {
 			for {
 				c, err := ln.Accept()
@@ -61,10 +64,7 @@ func newHosts(t *testing.T, names ...string) *hosts {
 				go func() { _ = s.ServeConn(context.Background(), c) }()
 			}
 		}()
-		t.Cleanup(func() {
-			_ = ln.Close()
-			_ = s.Relay.Close()
-		})
+		t.Cleanup(l.ends[name])
 	}
 	target, err := l.n.Host("target").Listen(":7")
 	if err != nil {
@@ -73,6 +73,14 @@ func newHosts(t *testing.T, names ...string) *hosts {
 	go testnet.Echo(target)
 	t.Cleanup(func() { _ = target.Close() })
 	return l
+}
+
+// kill ends a host and its conns. Dials to it are refused, or told nothing.
+func (l *hosts) kill(name string, silently bool) {
+	l.ends[name]()
+	if silently {
+		l.n.BlackHole(name + ":1080")
+	}
 }
 
 // build makes the plan of hops of these names, with more of a file.
