@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"io"
 	"log"
 	"net"
@@ -160,18 +161,25 @@ func TestHTTPProbe(t *testing.T) {
 		direct := func(name string) chain.Hop { // a hop that is no proxy, as far as the test goes
 			return chain.Hop{Name: name, Wrap: func(next chain.Dialer) (chain.Dialer, error) { return next, nil }}
 		}
-		c, err := chain.New(&net.Dialer{}, chain.Group("g", chain.GroupOptions{
+		// Traffic starts the probing, and is given up: it proves nobody alive.
+		ctx, cancel := context.WithCancel(t.Context())
+		base := chain.DialerFunc(func(with context.Context, network, addr string) (net.Conn, error) {
+			if addr == "traffic:1" {
+				cancel()
+				return nil, with.Err()
+			}
+			return (&net.Dialer{}).DialContext(with, network, addr)
+		})
+		c, err := chain.New(base, chain.Group("g", chain.GroupOptions{
 			Rand:  func() float64 { return 0 },
 			Probe: chain.Probe{Target: test.url, Status: test.expect, TLS: test.tls},
 		}, chain.Member{Hop: direct("a")}, chain.Member{Hop: direct("b")}))
 		if err != nil {
 			t.Fatal(err)
 		}
-		conn, err := c.Dial("tcp", plain.Listener.Addr().String())
-		if err != nil {
+		if _, err := c.DialContext(ctx, "tcp", "traffic:1"); !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
-		_ = conn.Close()
 		m := member(c, "b")
 		for end := time.Now().Add(10 * time.Second); (m.Latency == 0 && m.Err == nil || m.Alive != test.alive) && time.Now().Before(end); m = member(c, "b") {
 			time.Sleep(ms)
