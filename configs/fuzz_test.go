@@ -32,9 +32,11 @@ func checkPlaces(t *testing.T, data []byte, err error) {
 }
 
 // addSeeds adds the bad files, what else is given, and the texts of the index.
-func addSeeds(f *testing.F, bad string, more ...string) {
-	for _, c := range badFiles(f, bad) {
-		f.Add([]byte(c.text))
+func addSeeds(f *testing.F, bad []string, more ...string) {
+	for _, name := range bad {
+		for _, c := range badFiles(f, name) {
+			f.Add([]byte(c.text))
+		}
 	}
 	for _, text := range append(more, texts...) {
 		f.Add([]byte(text))
@@ -43,7 +45,7 @@ func addSeeds(f *testing.F, bad string, more ...string) {
 }
 
 func FuzzClient(f *testing.F) {
-	addSeeds(f, "bad_client.txt", ClientSample, fullClient)
+	addSeeds(f, []string{"bad_client.txt", "bad_ports.txt", "bad_routes.txt"}, ClientSample, fullClient)
 	name := filepath.Join(f.TempDir(), "byway.toml")
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := ParseClient(name, data)
@@ -106,7 +108,7 @@ func promisedMatch(t *testing.T, c *Client, m *Match) {
 }
 
 func FuzzEgress(f *testing.F) {
-	addSeeds(f, "bad_egress.txt", EgressSample, fullEgress)
+	addSeeds(f, []string{"bad_egress.txt"}, EgressSample, fullEgress)
 	name := filepath.Join(f.TempDir(), "egress.toml")
 	f.Fuzz(func(t *testing.T, data []byte) {
 		e, err := ParseEgress(name, data)
@@ -119,7 +121,7 @@ func FuzzEgress(f *testing.F) {
 
 func FuzzIndex(f *testing.F) {
 	for _, file := range []string{"bad_client.txt", "bad_egress.txt"} {
-		addSeeds(f, file, ClientSample, EgressSample, fullClient, fullEgress)
+		addSeeds(f, []string{file}, ClientSample, EgressSample, fullClient, fullEgress)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s, tree, err := indexed(string(data))

@@ -12,7 +12,7 @@ import (
 
 // prefixes is a compact set of addresses: disjoint ranges in order, 8 bytes each for
 // IPv4, 16 for IPv6, with an index above, so that a look-up touches two or three lines of
-// memory. (A tree of prefixes, bart's, took twice the time for IPv4 and more memory.)
+// memory. (A tree of prefixes, bart's, took twice the time for IPv4, and less for IPv6.)
 //
 // It is built once by [newPrefixes], and then read by any number of goroutines.
 type prefixes struct {
