@@ -42,6 +42,7 @@ var allowed = map[string][]string{
 	"internal/layers":   {},
 	"internal/interop":  {},
 	"internal/netlab":   {},
+	"internal/leaks":    {},
 	"internal/bench":    {"*"},
 }
 

@@ -147,6 +147,9 @@ func (h *Host) DialContext(ctx context.Context, network, addr string) (conn net.
 	return conn, err
 }
 
+// Carries reports that the host has what a *net.Dialer has.
+func (h *Host) Carries(network string) bool { return network == "tcp" || network == "udp" }
+
 // Listen listens on a TCP port of the host.
 func (h *Host) Listen(port uint16) (l net.Listener, err error) {
 	if e := h.Do(func() { l, err = (&net.ListenConfig{}).Listen(context.Background(), "tcp", h.Addr(port)) }); e != nil {
