@@ -32,6 +32,9 @@ const (
 )
 
 const config = `
+[timeouts]
+drain = "100ms"
+
 [[listen]]
 address = "127.0.0.1:1080"
 
@@ -142,7 +145,7 @@ func newSite(t *testing.T) *site {
 	s.echo(target4 + ":7")
 	s.echo("[" + target6 + "]:7")
 	s.website(target4 + ":80")
-	s.end = s.run(s.hop, fmt.Sprintf("[[listen]]\naddress = %q\nopen = true\n[[route]]\nto = \"direct\"\n", s.hop.Addr(1080)), s.hop.Addr(1080))
+	s.end = s.run(s.hop, fmt.Sprintf("[[listen]]\naddress = %q\nopen = true\n[[route]]\nto = \"direct\"\n[timeouts]\ndrain = \"100ms\"\n", s.hop.Addr(1080)), s.hop.Addr(1080))
 	return s
 }
 
