@@ -10,7 +10,11 @@
 //
 //	apt install dante-server squid tinyproxy microsocks openssh-server openssh-client \
 //	    nginx-light curl wget git netcat-openbsd nodejs python3-requests python3-socks \
-//	    chromium
+//	    python3-python-socks python3-async-timeout torsocks proxychains4 ncat socat \
+//	    default-jdk-headless npm chromium
+//	npm ci --prefix internal/interop/testdata/node
+//
+// TestClients is the matrix of docs/clients.md: all clients, in all their ways.
 //
 // The command is built with the race detector, unless BYWAY_INTEROP_RACE=0;
 // BYWAY_INTEROP_BINARY names one that exists to be tested instead.
