@@ -21,6 +21,7 @@ type Path struct {
 	Always  bool             // whether the rule fits all requests that come to it
 	Forward *configs.Forward // if it is the way of one, and of no rule
 	List    *configs.List    // if it is the way by which one is fetched, and of no rule
+	Lookup  bool             // whether it is the way by which names are looked up for a rule, besides the rule's own
 }
 
 // A Head is a hop that is reached from this machine, and not through another.
@@ -39,7 +40,7 @@ type plan struct {
 	paths   []Path
 	lists   map[string]*route.List
 	sources []*lists.Source  // of the lists from URLs
-	fetches []Path           // and their ways
+	asides  []Path           // by which lists are fetched and names looked up
 	ways    []relay.Decision // of the forwards, in their order
 	notes   []string         // what is asked for, and done without
 }
@@ -74,7 +75,7 @@ func build(c *configs.Client, base chain.Dialer) (*plan, error) {
 		p.close()
 		return nil, err
 	}
-	p.paths = append(p.paths, p.fetches...)
+	p.paths = append(p.paths, p.asides...)
 	return p, nil
 }
 

@@ -86,7 +86,7 @@ func (p *plan) source(c *configs.Client, i int, base chain.Dialer, reach map[str
 		p.note(fmt.Sprintf("list %q: it was not fetched yet; until it is, what depends on it is blocked", l.Name))
 	}
 	way.List = l
-	p.sources, p.fetches = append(p.sources, s), append(p.fetches, way)
+	p.sources, p.asides = append(p.sources, s), append(p.asides, way)
 	return nil
 }
 

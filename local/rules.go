@@ -37,6 +37,9 @@ func (p *plan) rules(c *configs.Client, base chain.Dialer, reach map[string]Path
 				return c.Errorf(table+".lookup", "chain %q is not defined", r.Lookup)
 			}
 			rule.Lookup = &route.Lookup{Via: r.Lookup, Dialer: ch}
+			aside := reach[r.Lookup]
+			aside.From, aside.Lookup = path.From, true
+			p.asides = append(p.asides, aside)
 		}
 		for j := range r.Not {
 			m, err := p.match(c, &r.Not[j], fmt.Sprintf("%s.not[%d]", table, j), countries)

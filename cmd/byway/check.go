@@ -106,6 +106,9 @@ func describe(b *strings.Builder, paths []local.Path, listens bool) {
 		case l != nil:
 			target = string(l.URL)
 			fmt.Fprintf(b, "list    %s: %s from %s by %s", p.From, l.Name, l.URL, p.To)
+		case p.Lookup:
+			target = "resolver"
+			fmt.Fprintf(b, "lookup  %s: names are asked for through %s", p.From, p.To)
 		default:
 			routes++
 			fmt.Fprintf(b, "route   %s: to %s", p.From, p.To)
@@ -137,6 +140,8 @@ func verdict(paths []local.Path) string {
 	for _, p := range paths {
 		kind := 0
 		switch {
+		case p.Lookup:
+			continue // a chain's, always
 		case p.Forward != nil:
 			kind = 1
 		case p.List != nil:

@@ -90,6 +90,10 @@ func tell(log *slog.Logger, s *local.Server, listeners, forwards []net.Addr) {
 			log.Info("list", "list", p.List.Name, "via", p.To, "hops", hops)
 			continue
 		}
+		if p.Lookup {
+			log.Info("lookup", "rule", p.From, "via", p.To, "hops", hops)
+			continue
+		}
 		routes++
 		log.Info("route", "rule", p.From, "to", p.To, "hops", hops)
 	}
