@@ -231,10 +231,11 @@ type addressed struct {
 func (a *addressed) RemoteAddr() net.Addr { return a.from }
 
 // TestTunnelsAreNoHandshakes has one tunnel after the other where there is room for
-// one handshake, and no more of them than the limit for tunnels.
+// two handshakes, and no more of them than the limit for tunnels. Who is refused is a
+// handshake until it has gone.
 func TestTunnelsAreNoHandshakes(t *testing.T) {
 	hop := socksServer(t, echo(t))
-	addr := serve(t, through(hop)+"[limits]\nhandshakes = 1\nhandshakes_per_client = 1\ntunnels = 3\ntunnels_per_client = 2\n", testnet.Only(t, &net.Dialer{}, hop))
+	addr := serve(t, through(hop)+"[limits]\nhandshakes = 2\nhandshakes_per_client = 2\ntunnels = 3\ntunnels_per_client = 2\n", testnet.Only(t, &net.Dialer{}, hop))
 	ask := func(says string) (net.Conn, string) {
 		t.Helper()
 		c, err := net.Dial("tcp", addr)
@@ -259,6 +260,10 @@ func TestTunnelsAreNoHandshakes(t *testing.T) {
 	}
 	if _, got := ask(socksRequest); got != "\x05\x00\x05\x01\x00\x01\x00\x00\x00\x00\x00\x00" {
 		t.Errorf("beyond the limit, SOCKS5 got %q", got)
+	}
+	// The two that were refused are still there.
+	if _, got := ask(socksRequest); got != strings.Repeat("\x00", 12) {
+		t.Errorf("beyond the handshakes, SOCKS5 got %q", got)
 	}
 }
 

@@ -73,6 +73,7 @@ func (r *Relay) block(ctx context.Context, q Request, d Decision) error {
 	if r.dropped.Add(1) > maxDropped {
 		return err
 	}
+	handshakeOver(ctx) // those who wait here have a bound of their own
 	timer := time.NewTimer(r.dialLimit())
 	defer timer.Stop()
 	select {

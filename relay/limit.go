@@ -32,7 +32,9 @@ func ClientOf(a net.Addr) any {
 type handshakeKey struct{}
 
 // WithHandshake returns a ctx for the conn of a client. over is called, in the
-// goroutine that serves it, whenever a request of the client's has become [Relay.Serve]'s.
+// goroutine that serves it, whenever a request of the client's has become a tunnel of
+// [Relay.Serve]'s, before the dial, or is kept waiting ([Drop]): from then on another limit
+// counts it. A request that is refused, or waits for a look-up, is still a handshake.
 func WithHandshake(ctx context.Context, over func()) context.Context {
 	return context.WithValue(ctx, handshakeKey{}, over)
 }

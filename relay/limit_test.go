@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -99,21 +100,96 @@ func TestLimits(t *testing.T) {
 	})
 }
 
-// TestHandshakeOver is told before the dial, of a request that is blocked too.
+// TestHandshakeOver is told before the dial, and not of a request that has no place among
+// the tunnels: whatever holds a conn, one of the two limits counts it.
 func TestHandshakeOver(t *testing.T) {
-	over := false
-	r := &relay.Relay{Router: relay.RouterFunc(func(context.Context, relay.Request) relay.Decision {
-		if !over {
-			t.Error("routed before the handshake was told to be over")
+	for name, c := range map[string]struct {
+		blocked, early bool
+		limit          int
+		want           bool
+	}{
+		"dialled":        {want: true},
+		"accepted first": {early: true, want: true},
+		"blocked":        {blocked: true},
+		"too many":       {limit: 1},
+	} {
+		over := false
+		dialer := chain.DialerFunc(func(context.Context, string, string) (net.Conn, error) {
+			if !over {
+				t.Errorf("%s: dialled as a handshake", name)
+			}
+			return nil, errors.New("no")
+		})
+		r := &relay.Relay{Limit: c.limit, Router: relay.RouterFunc(func(_ context.Context, q relay.Request) relay.Decision {
+			if over {
+				t.Errorf("%s: over before it was routed", name)
+			}
+			if c.blocked {
+				return relay.Decision{}
+			}
+			// As a look-up may be asked for, which takes its time.
+			return relay.Decision{Ask: func(context.Context) relay.Decision {
+				if over {
+					t.Errorf("%s: over before the look-up", name)
+				}
+				return relay.Decision{Dialer: dialer}
+			}}
+		})}
+		if c.limit > 0 {
+			busy, busyTarget := testnet.Pipe(0)
+			defer busyTarget.Close()
+			d := relay.Decision{Dialer: chain.DialerFunc(func(context.Context, string, string) (net.Conn, error) { return busy, nil })}
+			conn, err := r.Dial(t.Context(), relay.Request{Network: "tcp", Addr: "x.test:1"}, d)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
 		}
-		return relay.Decision{}
-	})}
-	client, app := testnet.Pipe(0)
-	defer app.Close()
-	_ = r.Serve(relay.WithHandshake(t.Context(), func() { over = true }), &pending{conn: client})
-	if !over {
-		t.Error("not told")
+		client, app := testnet.Pipe(0)
+		defer app.Close()
+		q := relay.Request{Network: "tcp", Addr: "x.test:1", EarlyReply: c.early}
+		_ = r.Serve(relay.WithHandshake(t.Context(), func() { over = true }), &asked{pending{conn: client}, q})
+		if over != c.want {
+			t.Errorf("%s: over is %v", name, over)
+		}
 	}
+}
+
+// asked is a pending of any request.
+type asked struct {
+	pending
+	request relay.Request
+}
+
+func (a *asked) Request() relay.Request { return a.request }
+
+// TestResolveAsJudged asks for the target that the rules saw, in whatever form it was written.
+func TestResolveAsJudged(t *testing.T) {
+	for _, c := range []struct{ host, dial, ask, want string }{
+		{"name.test", "", "name.test", "192.0.2.7"},
+		{"bücher.test", "xn--bcher-kva.test:0", "xn--bcher-kva.test", "192.0.2.7"},
+		{"0x7f.1", "127.0.0.1:0", "", "127.0.0.1"},
+		{"::ffff:192.0.2.1", "192.0.2.1:0", "192.0.2.1", "192.0.2.7"},
+	} {
+		var asked []string
+		d := relay.Decision{Dialer: &asker{asked: &asked}, Addr: c.dial}
+		r := &relay.Relay{Router: relay.RouterFunc(func(context.Context, relay.Request) relay.Decision { return d })}
+		got, err := r.Resolve(t.Context(), relay.Request{Network: "tcp", Addr: net.JoinHostPort(c.host, "0")}, c.host)
+		if err != nil || got != c.want || strings.Join(asked, " ") != c.ask || r.Live() != 0 {
+			t.Errorf("%s: %q, %v; asked for %q, %d live", c.host, got, err, asked, r.Live())
+		}
+	}
+}
+
+// asker is a chain.Resolver that notes what it is asked.
+type asker struct {
+	chain.Dialer
+	asked *[]string
+}
+
+func (a *asker) Resolve(_ context.Context, host string) (string, error) {
+	*a.asked = append(*a.asked, host)
+	return "192.0.2.7", nil
 }
 
 func TestClientOf(t *testing.T) {

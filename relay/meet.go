@@ -22,7 +22,11 @@ func (r *Relay) dialFirst(ctx context.Context, p Pending, q Request, d Decision)
 			first = chain.NewFirstData(nil, ahead)
 		}
 	}
-	t, conn, err = r.open(ctx, q, d, first)
+	t, err = r.begin(q, d)
+	if err == nil {
+		handshakeOver(ctx)
+		conn, _, err = t.dial(ctx, first)
+	}
 	if err != nil {
 		return nil, nil, nil, errors.Join(err, p.Reject(err))
 	}
@@ -52,6 +56,7 @@ func (r *Relay) acceptFirst(ctx context.Context, p Pending, q Request, d Decisio
 	if err != nil {
 		return nil, nil, nil, errors.Join(err, p.Reject(err))
 	}
+	handshakeOver(ctx)
 	client, err = p.Accept()
 	if err == nil && !r.live.attach(t, client) {
 		err = ErrClosed

@@ -132,7 +132,6 @@ func (r *Relay) idleLimit() time.Duration {
 // returns nil, and the tunnel goes on without a goroutine of its own, and without
 // ctx. It ends as others do, which the Trace is told.
 func (r *Relay) Serve(ctx context.Context, p Pending) error {
-	handshakeOver(ctx)
 	q := p.Request()
 	d, err := r.Route(ctx, q)
 	if err != nil {

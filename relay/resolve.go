@@ -2,18 +2,27 @@ package relay
 
 import (
 	"context"
+	"net"
+	"net/netip"
 
 	"github.com/byway-proxy/byway/chain"
 )
 
 // Resolve has a name resolved, or the name of an address told, where tunnels for q
 // would come out: never here, unless q is routed to the system's own dialer. q's Addr
-// is host:port, as for a tunnel, by which it is routed. It takes no longer than
-// opening one may, and is told to the Trace if it fails.
+// is host:port, as for a tunnel, by which it is routed; what was judged is what is asked
+// for, and if that is the address of a name, it is the answer. It takes no longer than
+// opening a tunnel may, and is told to the Trace if it fails.
 func (r *Relay) Resolve(ctx context.Context, q Request, host string) (string, error) {
 	d, err := r.Route(ctx, q)
 	if err != nil {
 		return "", err
+	}
+	if judged, _, err := net.SplitHostPort(d.Addr); err == nil {
+		if isAddr(judged) && !isAddr(host) {
+			return judged, nil
+		}
+		host = judged
 	}
 	t, err := r.begin(q, d)
 	if err != nil {
@@ -29,4 +38,9 @@ func (r *Relay) Resolve(ctx context.Context, q Request, host string) (string, er
 	}
 	r.live.remove(t)
 	return got, nil
+}
+
+func isAddr(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return err == nil
 }

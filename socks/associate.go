@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"syscall"
 
 	"github.com/byway-proxy/byway/chain"
 	"github.com/byway-proxy/byway/relay"
@@ -38,6 +39,8 @@ func (s *Server) listenPacket(ctx context.Context, host string) (PacketSocket, e
 	return u, nil
 }
 
+var errAssociations = fmt.Errorf("socks: too many UDP associations at once: %w", syscall.EMFILE)
+
 var (
 	errNoSocket = unsupportedError("socks: no UDP socket where the client came to")
 	errNoRoute  = unsupportedError("socks: no route carries UDP")
@@ -63,7 +66,12 @@ type association struct {
 // associate serves p, a UDP ASSOCIATE, until its client's conn ends. port is
 // whence the client says it will send, or 0.
 func (s *Server) associate(ctx context.Context, p *pending, port uint16) error {
-	a, err := s.newAssociation(ctx, p, port)
+	var a *association
+	err := errAssociations
+	if s.Flows.enter() {
+		defer s.Flows.leave()
+		a, err = s.newAssociation(ctx, p, port)
+	}
 	if err != nil {
 		err = errors.Join(err, p.Reject(err))
 		s.Relay.Trace.Bad(s.Request.Listener, err)

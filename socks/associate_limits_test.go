@@ -166,6 +166,41 @@ func TestAssociateNoRoom(t *testing.T) {
 	})
 }
 
+// TestAssociateTooMany: other associations have all the places, and one is free when one ends.
+func TestAssociateTooMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := testnet.New()
+		bounds := &Flows{Total: 1}
+		bounds.enter()
+		s := &Server{Flows: bounds, Relay: &relay.Relay{Router: scout{carrier{testnet.NoDial(t)}}}}
+		s.ListenPacket = func(context.Context, string) (PacketSocket, error) { return nil, syscall.EOPNOTSUPP }
+		listen(t, n, udpServer, ":1080", serving(t, s))
+		ask := func() string {
+			c, err := n.Host(udpClient).DialContext(t.Context(), "tcp", udpServer+":1080")
+			must(t, err)
+			_, err = c.Write([]byte(hello + "\x05\x03\x00\x01\x00\x00\x00\x00\x00\x00"))
+			must(t, err)
+			got, err := io.ReadAll(c)
+			must(t, err)
+			must(t, c.Close())
+			synctest.Wait()
+			return string(got)
+		}
+		if got := ask(); got != "\x05\x00"+no(1) {
+			t.Errorf("answered %q", got)
+		}
+		bounds.leave()
+		for range 2 { // a socket that can't be had gives its place back
+			if got := ask(); got != "\x05\x00"+no(7) {
+				t.Errorf("answered %q where there is room", got)
+			}
+		}
+		if n := bounds.associations.Load(); n != 0 {
+			t.Errorf("%d places are taken", n)
+		}
+	})
+}
+
 // TestAssociateRefused: what is answered, and that nothing is dialled or listened on.
 func TestAssociateRefused(t *testing.T) {
 	busy := func(context.Context, string) (PacketSocket, error) { return nil, syscall.EMFILE }

@@ -18,9 +18,9 @@ import (
 // ready, and must not be copied; nil bounds each association alone.
 type Flows struct {
 	PerAssociation int // 0 means 256
-	Total          int // 0 means 4096
+	Total          int // 0 means 4096; also of the associations, each of which holds a socket
 
-	live atomic.Int64
+	live, associations atomic.Int64
 }
 
 func (l *Flows) perAssociation() int {
@@ -30,17 +30,26 @@ func (l *Flows) perAssociation() int {
 	return l.PerAssociation
 }
 
-// take takes a place, if there is one.
-func (l *Flows) take() bool {
-	if l == nil {
-		return true
+// take takes a place for a flow, if there is one.
+func (l *Flows) take() bool { return l == nil || l.within(&l.live) }
+
+// enter takes a place for an association, if there is one.
+func (l *Flows) enter() bool { return l == nil || l.within(&l.associations) }
+
+// leave gives it back.
+func (l *Flows) leave() {
+	if l != nil {
+		l.associations.Add(-1)
 	}
+}
+
+func (l *Flows) within(n *atomic.Int64) bool {
 	total := int64(l.Total)
 	if total <= 0 {
 		total = 4096
 	}
-	if l.live.Add(1) > total {
-		l.live.Add(-1)
+	if n.Add(1) > total {
+		n.Add(-1)
 		return false
 	}
 	return true
