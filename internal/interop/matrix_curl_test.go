@@ -41,7 +41,7 @@ var curlUses = []use{
 	curls("--proxy-anyauth", "-x http://{asking} --proxy-anyauth -U ann:correct {url}"),
 	curls("--proxy-anyauth", "-x http://{asking} --proxy-anyauth -U ann:correct {tlsurl}"),
 	curls("--proxy-header, Bearer", "-x http://{asking} --proxy-header 'Proxy-Authorization: Bearer correct' {tlsurl}"),
-	curls("--suppress-connect-headers", "-p -i --suppress-connect-headers -o /dev/null -w done -x http://{proxy} {url}").giving(said),
+	curls("--suppress-connect-headers", "-p -i --suppress-connect-headers -x http://{proxy} {url}").giving(answer),
 	curls("--preproxy", "--preproxy socks5h://{proxy} -x http://{proxy} {url}"),
 	curls("--noproxy", "--noproxy other.test -x socks5h://{proxy} {url}"),
 	curls("--proxy-cacert", "--proxy-cacert {proxyca} -U alice:sesame -x https://{secure} {url}"),
