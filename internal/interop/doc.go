@@ -43,4 +43,8 @@
 // session (an https hop) is spared that by the hops before it: they carry the
 // session, whose end is not the tunnel's. So squid, egress passes half-closes on;
 // egress, squid does not.
+//
+// nghttpx 1.52 before squid keeps a client's END_STREAM to itself, for net/http's client
+// as for byway (TestNghttpxControl): all bytes come, but the target waits for the end. The
+// target's end closes both directions, as squid does it.
 package interop

@@ -3,6 +3,7 @@
 package interop
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -29,9 +30,41 @@ func nghttpx(t *testing.T) peer {
 	return peer{name: "nghttpx", scheme: "https", addr: addr, more: fmt.Sprintf("[hop.tls]\nca = %q\nserver_name = \"nghttpx.test\"\n", cert)}
 }
 
-// TestNghttpx has an HTTP/2 proxy that is not ours as a hop: alone, where it ends a
-// tunnel with either direction and so bounds what can be asked, and before an egress,
-// where every exchange must pass.
+// TestNghttpxControl measures what nghttpx makes of each exchange for net/http's
+// client, without byway, and holds a chain of it to that: each direction that is whole for
+// one is whole for the other.
+func TestNghttpxControl(t *testing.T) {
+	n := nghttpx(t)
+	b := runChain(t, n)
+	alone := func(ctx context.Context, target string) (duplex, error) { return dialHTTP2(ctx, n, target) }
+	var wg sync.WaitGroup
+	for _, e := range exchanges {
+		wg.Go(func() {
+			want, err := e.run(t.Context(), alone, "127.0.0.1")
+			if err != nil {
+				t.Errorf("%s, without byway: %v", e.name, err)
+				return
+			}
+			t.Logf("%s, without byway: %v", e.name, want)
+			got, err := e.run(t.Context(), peer{scheme: "socks5", addr: b.addr}.direct(), "127.0.0.1")
+			if err != nil {
+				t.Errorf("%s: %v", e.name, err)
+				return
+			}
+			t.Logf("%s, with byway: %v", e.name, got)
+			if e.name == bothEnd {
+				return // a peer that ends both directions is in a race there
+			}
+			if want.up == nil && got.up != nil || want.down == nil && got.down != nil {
+				t.Errorf("%s: %v; without byway: %v", e.name, got, want)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// TestNghttpx has an HTTP/2 proxy that is not ours as a hop: alone, with what
+// TestNghttpxControl shows it to do, and before an egress, where every exchange must pass.
 func TestNghttpx(t *testing.T) {
 	n := nghttpx(t)
 	w, err := website()
