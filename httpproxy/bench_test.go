@@ -36,7 +36,7 @@ func benchPair(b *testing.B, h1only bool) (client, server net.Conn) {
 	return client, server
 }
 
-// BenchmarkThroughput moves pieces of 32 KiB as the relay does.
+// BenchmarkThroughput moves pieces of 64 KiB as the relay does.
 func BenchmarkThroughput(b *testing.B) {
 	for _, proto := range []string{"h2", "tls"} {
 		for _, way := range []string{"down", "up"} {
@@ -46,7 +46,7 @@ func BenchmarkThroughput(b *testing.B) {
 				if way == "up" {
 					from, to = client, server
 				}
-				const piece = 32<<10 - 64
+				const piece = 64<<10 - 128
 				b.SetBytes(piece)
 				b.ReportAllocs()
 				done := make(chan struct{})
