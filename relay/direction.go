@@ -12,8 +12,8 @@ import (
 
 const (
 	// bufferSize leaves room for the framing of HTTP/2, so that a full buffer is four
-	// records of TLS and not five. Half as much costs a tenth more processor time on
-	// HTTP/2, where each write is handed from goroutine to goroutine.
+	// records of TLS and not five. On HTTP/2 each write is handed from goroutine to
+	// goroutine, whatever its size.
 	bufferSize = 64<<10 - 128
 
 	// waitSize is the size of the buffer that a direction waits with, which
