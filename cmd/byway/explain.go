@@ -6,11 +6,13 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/byway-proxy/byway/chain"
 	"github.com/byway-proxy/byway/configs"
 	"github.com/byway-proxy/byway/httpproxy"
 	"github.com/byway-proxy/byway/local"
@@ -49,7 +51,8 @@ func explainCommand() *cobra.Command {
 		if err != nil {
 			return fmt.Errorf("--client: %q is not an address", client)
 		}
-		if _, _, err := net.SplitHostPort(args[0]); err != nil {
+		_, port, err := net.SplitHostPort(args[0])
+		if n, perr := strconv.ParseUint(port, 10, 16); err != nil || perr != nil || n == 0 {
 			return fmt.Errorf("%q is not host:port", args[0])
 		}
 		cfg, err := configs.LoadClient(file)
@@ -157,6 +160,9 @@ func explain(q *relay.Request, at time.Time, e local.Explanation) string {
 		if e.Decision.Addr != "" {
 			line("dialled", "as %s, which is read the same everywhere", e.Decision.Addr)
 		}
+	}
+	if e.Decision.Dialer != nil && !chain.Carries(e.Decision.Dialer, q.Network) {
+		line("but", "not every hop of it carries %s: the request fails, and goes no other way", strings.ToUpper(q.Network))
 	}
 	if e.Names != "" {
 		line("name", "resolved by %s", e.Names)
