@@ -22,6 +22,10 @@ const maxFirst = 16 << 10
 // has the data at a time; and once data was sent, another attempt can succeed only
 // if the hop of the first is known to have passed nothing on.
 type FirstData struct {
+	// AsKnown has it go along only by hops of which it is known already that they pass
+	// it on: it is not worth finding out. It is set before the first dial, if at all.
+	AsKnown bool
+
 	client net.Conn // read from while an attempt has the data; may be nil
 
 	mu    sync.Mutex

@@ -67,8 +67,8 @@ func ask(t *testing.T, conn net.Conn, port int, body string) (*http.Response, st
 	return resp, string(text), took
 }
 
-// TestRequestsInHand: a plain HTTP request goes along with its dial, and waits for
-// the true reply all the same; one with a body is dialled for first.
+// TestRequestsInHand: a plain HTTP request goes along with its dial where the hop is known
+// to pass it on, and waits for the true reply all the same; one with a body is dialled for first.
 func TestRequestsInHand(t *testing.T) {
 	for name, test := range map[string]struct {
 		pipeline socks.Pipeline
@@ -79,7 +79,7 @@ func TestRequestsInHand(t *testing.T) {
 	}{
 		"socks5":            {socks.On, nil, "", "connection refused\n", func(p *path) time.Duration { return p.all() + p.last() }},
 		"socks5, serial":    {socks.Off, nil, "", "connection refused\n", func(p *path) time.Duration { return 2 * p.all() }},
-		"socks5, learnt":    {socks.Auto, nil, "", "connection refused\n", func(p *path) time.Duration { return p.all() + p.last() }},
+		"socks5, not known": {socks.Auto, nil, "", "connection refused\n", func(p *path) time.Duration { return 2 * p.all() }}, // nobody asks for it
 		"https, HTTP/2":     {socks.On, serveTLS(true), "", "no route to host\n", func(p *path) time.Duration { return p.all() + p.last() }},
 		"http":              {socks.On, servePlain, "", "no route to host\n", func(p *path) time.Duration { return 2 * p.all() }},
 		"socks5, with body": {socks.On, nil, "hello", "connection refused\n", func(p *path) time.Duration { return 2 * p.all() }},

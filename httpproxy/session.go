@@ -49,7 +49,7 @@ func (h *tlsHop) await(ctx context.Context, conn *h2.Stream) (refused bool, err 
 	}
 	if err := replyOf(resp).err(h.o.authorization() != ""); err != nil {
 		_ = conn.Abort()
-		return true, err
+		return resp.Status/100 != 2, err // what a strange 2xx means is not certain
 	}
 	if filterOf(resp) != nil {
 		h.widen(conn.Window())

@@ -49,7 +49,9 @@ type dialing struct {
 // dial opens the tunnel, and sends what was written and did not go along.
 func (a *dialing) dial(ctx context.Context, t *tunnel, far net.Conn) {
 	defer a.cancel()
-	conn, rest, err := t.dial(ctx, chain.NewFirstData(far, nil))
+	first := chain.NewFirstData(far, nil)
+	first.AsKnown = true // a trip is not worth traffic that nobody asked for
+	conn, rest, err := t.dial(ctx, first)
 	_ = far.Close() // a Write that waits goes on with conn
 	var over *dialed
 	if err == nil {

@@ -68,6 +68,7 @@ func (l *register) park(t *tunnel, p *pair, fds [2]int) bool {
 	}
 	t.add(p)
 	t.ends = [2]net.Conn{}
+	l.note()
 	return true
 }
 

@@ -98,8 +98,9 @@ type register struct {
 	tunnels map[*tunnel]struct{}
 	clients map[any]int // how many are of each, if that has a limit
 	refused bool
-	lot     *lot          // of the parked ones; nil if there is none
-	ticket  uint64        // the last one given out
+	lot     *lot   // of the parked ones; nil if there is none
+	ticket  uint64 // the last one given out
+	tidier  tidier
 	idle    chan struct{} // made by refuse, closed when no tunnel is left
 }
 

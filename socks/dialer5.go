@@ -220,7 +220,6 @@ func readReply(x *exchange) error {
 // needs no more than the code: some servers send nothing after it.
 func readBound(x *exchange) (target, error) {
 	head, err := x.ask(2)
-	x.answered = err == nil || x.w > x.r
 	switch {
 	case err != nil:
 		return target{}, err

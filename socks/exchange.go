@@ -32,8 +32,7 @@ type exchange struct {
 	r, w  int  // unread: in[r:w]
 
 	// Of the client's side:
-	phase    chain.Phase // of a failure from now on
-	answered bool        // something of the reply to the request has come
+	phase chain.Phase // of a failure from now on
 
 	in [bufferSize]byte
 }

@@ -3,7 +3,6 @@ package socks
 import (
 	"context"
 	"errors"
-	"io"
 	"strings"
 	"sync"
 	"time"
@@ -62,7 +61,7 @@ func (d *dialer5) firstData(ctx context.Context) *chain.FirstData {
 // would have liked to know. That dial has ended, so that it was not kept from the
 // trials of pipelining on the path. It goes the way of the tunnels of ctx's identity.
 func (d *dialer5) find(ctx context.Context) {
-	if d.pipeline != Auto || chain.FirstDataOf(ctx) == nil {
+	if first := chain.FirstDataOf(ctx); d.pipeline != Auto || first == nil || first.AsKnown {
 		return
 	}
 	d.mu.Lock()
@@ -136,14 +135,15 @@ func (d *dialer5) Close() error {
 }
 
 // along sends what x holds, and awaits the answer to it. Behind a request first
-// data may go along.
+// data may go along. Nothing but a refusal shows that none of it was passed on: an end
+// in order may be what a hop in between made of a reset, which can overtake a reply.
 func along(x *exchange, first *chain.FirstData, await func() error) error {
 	if err := x.flush(); err != nil {
 		return err
 	}
 	return first.Along(x.conn, func() (acted bool, err error) {
 		err = await()
-		return !(isRefusal(err) || errors.Is(err, io.ErrUnexpectedEOF) && !x.answered), err
+		return !isRefusal(err), err
 	})
 }
 

@@ -203,8 +203,7 @@ func TestCloseEndsQuestions(t *testing.T) {
 	})
 }
 
-// TestFirstDataThatFails: what went along is free to go again only if the hop ended
-// in order without a word of its reply, or refused.
+// TestFirstDataThatFails: what went along is free to go again only if the hop refused.
 func TestFirstDataThatFails(t *testing.T) {
 	const methodChosen = "\x05\x00"
 	for name, test := range map[string]struct {
@@ -214,8 +213,8 @@ func TestFirstDataThatFails(t *testing.T) {
 	}{
 		"refused":                   {methodChosen + "\x05\x05\x00\x01\x00\x00\x00\x00\x00\x00", net.Conn.Close, false},
 		"method refused":            {"\x05\xff", net.Conn.Close, false},
-		"ended before the method":   {"", chain.CloseWrite, false},
-		"ended before the reply":    {methodChosen, chain.CloseWrite, false},
+		"ended before the method":   {"", chain.CloseWrite, true},
+		"ended before the reply":    {methodChosen, chain.CloseWrite, true},
 		"ended amid the reply":      {methodChosen + "\x05", chain.CloseWrite, true},
 		"ended amid a success":      {methodChosen + "\x05\x00\x00", chain.CloseWrite, true},
 		"reset before the reply":    {methodChosen, chain.Abort, true},
@@ -245,15 +244,18 @@ func TestFirstDataThatFails(t *testing.T) {
 	}
 }
 
-// TestSpareDiesUnderFirstData: an end in order is a retry, a reset an error, as the
-// hop may have acted.
+// TestSpareDiesUnderFirstData: a spare that ends before first data goes along costs a
+// retry; one that ends with it is an error, however it ends, as the hop may have acted.
 func TestSpareDiesUnderFirstData(t *testing.T) {
 	for name, test := range map[string]struct {
-		end  func(net.Conn) error
-		fail bool
+		end    func(net.Conn) error
+		before bool // the second dial
+		fail   bool
 	}{
-		"ends":  {chain.CloseWrite, false},
-		"reset": {chain.Abort, true},
+		"ended before":  {chain.CloseWrite, true, false},
+		"reset before":  {chain.Abort, true, false},
+		"ends with it":  {chain.CloseWrite, false, true},
+		"reset with it": {chain.Abort, false, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -266,7 +268,9 @@ func TestSpareDiesUnderFirstData(t *testing.T) {
 						return
 					}
 					_, _ = c.Write([]byte{5, 0})
-					_, _ = io.ReadFull(c, make([]byte, 4+1+6+2+5))
+					if !test.before {
+						_, _ = io.ReadFull(c, make([]byte, 4+1+6+2+5))
+					}
 					_ = test.end(c)
 				})
 				c := newChain(t, w.Host("client"), chain.Spare(Hop5("hop:1080", HopOptions{Pipeline: On}), chain.SpareOptions{}))

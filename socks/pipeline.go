@@ -33,8 +33,8 @@ const (
 	// refuse what they misread, it does not prove that pipelining works.
 	//
 	// First data is sent along once the hop is known to pass it on: with the first
-	// dial that has some, it is asked in the background for a tunnel to its own
-	// address, with a greeting behind the request. It is asked again after an hour.
+	// dial that has some, unless that is AsKnown, it is asked in the background for a tunnel
+	// to its own address, with a greeting behind the request. It is asked again after an hour.
 	Auto Pipeline = iota
 
 	// On means always, without a second try or a question.
