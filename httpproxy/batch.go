@@ -3,6 +3,8 @@ package httpproxy
 import (
 	"net"
 	"sync"
+
+	"github.com/byway-proxy/byway/chain"
 )
 
 // batches hold what a session writes at a time, 64 KiB, with what TLS adds. Only
@@ -13,6 +15,7 @@ var batches = sync.Pool{New: func() any { return new([72 << 10]byte) }}
 // held goes in one piece. Otherwise it is the conn that it is made of.
 type batched struct {
 	net.Conn
+	lease chain.Lease // what groups before the proxy count the conn by, as long as it is open
 
 	mu   sync.Mutex
 	hold bool
@@ -21,6 +24,17 @@ type batched struct {
 
 // NetConn returns the conn that it is made of.
 func (b *batched) NetConn() net.Conn { return b.Conn }
+
+func (b *batched) Close() error {
+	defer b.lease.Release()
+	return b.Conn.Close()
+}
+
+// Abort is of chain.Aborter.
+func (b *batched) Abort() error {
+	defer b.lease.Release()
+	return chain.Abort(b.Conn)
+}
 
 func (b *batched) Write(p []byte) (int, error) {
 	b.mu.Lock()

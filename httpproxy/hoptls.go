@@ -135,14 +135,17 @@ func (h *tlsHop) session(ctx context.Context) (*h2.Session, net.Conn, error) {
 
 // start opens a conn to the proxy and makes it a session of the pool if it can be one.
 func (h *tlsHop) start(ctx context.Context) (*h2.Session, net.Conn, error) {
-	raw, err := dial(ctx, h.next, h.addr, h.o.DialLimit)
+	// A session outlives the tunnel for which it is opened, and so does its count.
+	below := new(batched)
+	raw, err := dial(chain.WithLease(ctx, &below.lease), h.next, h.addr, h.o.DialLimit)
 	if err != nil {
+		below.lease.Release()
 		return nil, nil, err
 	}
-	below := &batched{Conn: raw}
+	below.Conn = raw
 	conn := tls.Client(below, h.tls)
 	if err := chain.Handshake(ctx, raw, h.o.HandshakeLimit, conn.Handshake); err != nil {
-		_ = raw.Close()
+		_ = below.Close()
 		return nil, nil, chain.Fail(chain.PhaseTLS, err)
 	}
 	if conn.ConnectionState().NegotiatedProtocol != "h2" {

@@ -17,18 +17,20 @@ import (
 
 // connect makes a new connection.
 func (d *dialer) connect(ctx context.Context) (*link, error) {
-	raw, err := d.reach(ctx)
+	w := new(watched)
+	raw, err := d.reach(chain.WithLease(ctx, &w.lease)) // and not by that of the tunnel whose ctx it is
 	if err != nil {
+		w.lease.Release()
 		return nil, err
 	}
-	w := &watched{Conn: raw}
+	w.Conn = raw
 	var l *link
 	err = chain.Handshake(ctx, raw, d.o.HandshakeLimit, func() error {
 		l, err = d.login(ctx, w)
 		return err
 	})
 	if err != nil {
-		_ = raw.Close()
+		_ = w.Close()
 		if l != nil {
 			l.retire()
 		}
@@ -52,6 +54,7 @@ func (d *dialer) reach(ctx context.Context) (net.Conn, error) {
 // watched is the conn to a server. It counts what comes, and knows when nothing more does.
 type watched struct {
 	net.Conn
+	lease    chain.Lease // what groups before the server count the connection by
 	received atomic.Int64
 	broken   atomic.Bool
 }
@@ -63,6 +66,11 @@ func (w *watched) Read(p []byte) (int, error) {
 		w.broken.Store(true)
 	}
 	return n, err
+}
+
+func (w *watched) Close() error {
+	defer w.lease.Release()
+	return w.Conn.Close()
 }
 
 // login does the key exchange, the check of the host key, and the authentication.
