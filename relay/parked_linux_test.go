@@ -79,8 +79,9 @@ func TestParkedHoldsTwoDescriptors(t *testing.T) {
 	}
 	await(t, "parked", func() bool { return p.Parked() == tunnels })
 	p.serving.Wait() // Serve came back
-	now := testnet.TakeCensus(t, testnet.Census{})
-	if now.Goroutines != before.Goroutines+1 || now.Files != before.Files+4*tunnels+1 {
+	want := testnet.Census{Goroutines: before.Goroutines + 1, Files: before.Files + 4*tunnels + 1}
+	now := testnet.TakeCensus(t, want) // goroutines that have nothing left to do may not be gone
+	if now != want {
 		t.Errorf("before: %+v, with %d parked tunnels and their clients and targets: %+v", before, tunnels, now)
 	}
 	if n := p.Live(); n != tunnels {
