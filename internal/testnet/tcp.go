@@ -17,11 +17,16 @@ func TCPPair(t testing.TB) (a, b *net.TCPConn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	accepted, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
+	for {
+		accepted, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if accepted.RemoteAddr().String() == dialled.LocalAddr().String() {
+			return dialled.(*net.TCPConn), accepted.(*net.TCPConn)
+		}
+		_ = accepted.Close() // another test's, which took the port for one where nobody listens
 	}
-	return dialled.(*net.TCPConn), accepted.(*net.TCPConn)
 }
 
 // Listen listens on a free loopback port until the test ends.
