@@ -9,7 +9,7 @@ import (
 // TestKeepAlives: an accepted conn has those that net gives by default.
 func TestKeepAlives(t *testing.T) {
 	usual := accepted(t, &net.ListenConfig{})
-	ours := accepted(t, acceptedConfig())
+	ours := accepted(t, &net.ListenConfig{KeepAlive: keepAlive, Control: keepAlives})
 	if ours != usual || ours[0] != 1 {
 		t.Errorf("SO_KEEPALIVE, IDLE, INTVL, CNT and TCP_NODELAY are %v, net's are %v", ours, usual)
 	}

@@ -2,7 +2,9 @@
 
 package local
 
-import "net"
+import "syscall"
 
-// acceptedConfig leaves keep-alives to net: elsewhere accepted conns may not inherit them.
-func acceptedConfig() *net.ListenConfig { return &net.ListenConfig{} }
+// Elsewhere accepted conns may not inherit keep-alives: net gives them.
+const keepAlive = 0
+
+var keepAlives func(network, address string, c syscall.RawConn) error

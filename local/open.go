@@ -40,7 +40,7 @@ func (s *Server) open(ctx context.Context, i int) (net.Listener, peers, error) {
 // openTCP listens at host:port. Unless that may be beyond loopback, it makes sure
 // that it is not: "localhost" is what this system says it is.
 func (s *Server) openTCP(ctx context.Context, address string, beyond bool, key string) (net.Listener, error) {
-	l, err := acceptedConfig().Listen(ctx, "tcp", address)
+	l, err := (&net.ListenConfig{KeepAlive: keepAlive, Control: keepAlives}).Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, s.config.Errorf(key, "cannot be listened on: %w", err)
 	}
