@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -81,9 +82,12 @@ func TestSessionTimes(t *testing.T) {
 func TestSessionStopsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := testnet.Pipe(0)
+		var mu sync.Mutex // each stream dials in a goroutine of its own
 		var far []net.Conn
 		s := &Server{Relay: &relay.Relay{Router: direct(chain.DialerFunc(func(context.Context, string, string) (net.Conn, error) {
 			here, there := testnet.Pipe(0)
+			mu.Lock()
+			defer mu.Unlock()
 			far = append(far, there)
 			return here, nil
 		}))}}
