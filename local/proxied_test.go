@@ -3,11 +3,15 @@ package local
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	proxyproto "github.com/pires/go-proxyproto"
 
@@ -166,5 +170,37 @@ func TestProxiedClient(t *testing.T) {
 	}
 	if c, err = p.unwrap(t.Context(), a, 0); err != nil || c != net.Conn(a) {
 		t.Errorf("LOCAL: %T, %v", c, err)
+	}
+}
+
+// TestProxiedTimes: a proxy that sends no whole header is gone at the deadline, be it
+// silent or slow.
+func TestProxiedTimes(t *testing.T) {
+	for name, says := range map[string]string{"nothing": "", "begin of v1": "PROX", "half of v2": header2[:20]} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a, b := testnet.Pipe(0)
+				proxy := &addressed{b, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9}}
+				p := peersOf(&configs.Listener{ProxyProtocol: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}})
+				go func() {
+					for i := range len(says) {
+						if _, err := io.WriteString(a, says[i:i+1]); err != nil {
+							return
+						}
+						time.Sleep(time.Second)
+					}
+				}()
+				began := time.Now()
+				c, err := p.admit(t.Context(), proxy, 10*time.Second)
+				if lasted := time.Since(began); c != nil || !errors.Is(err, os.ErrDeadlineExceeded) || lasted != 10*time.Second {
+					t.Errorf("after %v: %v, %v", lasted, c, err)
+				}
+				if _, err := a.Read(make([]byte, 1)); err == nil {
+					t.Error("the conn is open")
+				}
+				_ = a.Close()
+				time.Sleep(time.Minute) // the writer ends
+			})
+		})
 	}
 }
