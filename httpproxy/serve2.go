@@ -94,6 +94,9 @@ func (c *client) serve2(ctx context.Context) error {
 		return err
 	}
 	c.gone = true
+	// A session is none of its tunnels, and lives on without any: it keeps the place
+	// that it has as a handshake, lest nothing bound how many there are.
+	ctx = relay.WithHandshake(ctx, func() {})
 	all := &client2{s: c.s, conn: c.conn}
 	defer all.end()
 	h := c.s.sessions()
