@@ -151,6 +151,9 @@ func (p *pipe) read(b []byte, by func() <-chan struct{}, closed <-chan struct{})
 		n, next, err := p.take(b)
 		changed := p.changed
 		p.mu.Unlock()
+		if err != nil {
+			err = orClosed(closed, err)
+		}
 		if n > 0 || err != nil {
 			return n, err
 		}
@@ -184,6 +187,17 @@ func stopped(by func() <-chan struct{}, closed <-chan struct{}) error {
 		return os.ErrDeadlineExceeded
 	default:
 		return nil
+	}
+}
+
+// orClosed is err, unless it comes of the close of the conn itself, which may fall
+// between a look at closed and one at the pipe.
+func orClosed(closed <-chan struct{}, err error) error {
+	select {
+	case <-closed:
+		return net.ErrClosed
+	default:
+		return err
 	}
 }
 
@@ -227,10 +241,10 @@ func (p *pipe) write(b []byte, by func() <-chan struct{}, closed <-chan struct{}
 		switch {
 		case p.rst:
 			p.mu.Unlock()
-			return n, syscall.ECONNRESET
+			return n, orClosed(closed, syscall.ECONNRESET)
 		case p.fin || p.deserted:
 			p.mu.Unlock()
-			return n, syscall.EPIPE
+			return n, orClosed(closed, syscall.EPIPE)
 		}
 		if k := min(len(b)-n, window-p.held); k > 0 {
 			p.queue = append(p.queue, segment{append([]byte(nil), b[n:n+k]...), time.Now().Add(p.delay)})
