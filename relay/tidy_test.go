@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,8 +12,8 @@ import (
 func TestTidy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l register
-		times := 0
-		l.tidier.collect = func() { times++ }
+		var times atomic.Int32
+		l.tidier.collect = func() { times.Add(1) }
 		park := func(n int) {
 			l.mu.Lock()
 			defer l.mu.Unlock()
@@ -20,12 +21,12 @@ func TestTidy(t *testing.T) {
 				l.note()
 			}
 		}
-		after := func(d time.Duration, want int, when string) {
+		after := func(d time.Duration, want int32, when string) {
 			t.Helper()
 			time.Sleep(d)
 			synctest.Wait()
-			if times != want {
-				t.Errorf("%s: collected %d times, want %d", when, times, want)
+			if got := times.Load(); got != want {
+				t.Errorf("%s: collected %d times, want %d", when, got, want)
 			}
 		}
 		park(tidyCrowd - 1)

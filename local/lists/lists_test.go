@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -188,8 +189,8 @@ func TestRun(t *testing.T) {
 func TestRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := testnet.New()
-		asked := 0
-		server(t, n, func(w http.ResponseWriter, _ *http.Request) { asked++; _, _ = w.Write([]byte(names(10))) })
+		var asked atomic.Int32
+		server(t, n, func(w http.ResponseWriter, _ *http.Request) { asked.Add(1); _, _ = w.Write([]byte(names(10))) })
 		s := source(t, n)
 		if err := s.Load(); err != nil || s.List.Contents() != nil {
 			t.Fatalf("from nothing came %v, %v", s.List.Contents(), err)
@@ -209,12 +210,12 @@ func TestRestart(t *testing.T) {
 		done := make(chan struct{})
 		go func() { defer close(done); s.Run(ctx, nil) }()
 		time.Sleep(59 * time.Minute)
-		if asked != 1 {
-			t.Errorf("asked %d times before the time", asked-1)
+		if n := asked.Load(); n != 1 {
+			t.Errorf("asked %d times before the time", n-1)
 		}
 		time.Sleep(2 * time.Minute)
-		if asked != 2 {
-			t.Errorf("asked %d times when it was due", asked-1)
+		if n := asked.Load(); n != 2 {
+			t.Errorf("asked %d times when it was due", n-1)
 		}
 		cancel()
 		<-done
