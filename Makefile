@@ -5,8 +5,10 @@ GO     ?= go
 # A count, not a time: before Go 1.27 the end of a time may fail a sound target (go.dev/issue/75804).
 FUZZ   ?= 50000x
 RACE   ?=
+# Of bench-peers, as in PEERS="-rounds 9 -idle 3000".
+PEERS  ?=
 
-.PHONY: test race lint vet fuzz interop bench
+.PHONY: test race lint vet fuzz interop bench bench-peers
 
 test:
 	$(GO) test -timeout 5m $(RACE) ./...
@@ -17,12 +19,14 @@ race:
 lint:
 	golangci-lint run ./...
 	golangci-lint run --build-tags interop ./internal/interop/...
+	golangci-lint run --build-tags peers ./internal/bench/...
 
 # Every system that byway is built for must compile and vet, tests included.
 vet:
 	@for os in linux darwin windows freebsd; do \
 		echo "vet $$os"; GOOS=$$os CGO_ENABLED=0 $(GO) vet ./... || exit 1; done
 	$(GO) vet -tags interop ./internal/interop/...
+	$(GO) vet -tags peers ./internal/bench/...
 
 # Each fuzz target in turn, $(FUZZ).
 fuzz:
@@ -38,3 +42,7 @@ interop:
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchtime 1s ./...
+
+# Beside whatever other proxies are on the PATH (see internal/bench). Linux; as root for all of it.
+bench-peers:
+	$(GO) test -tags peers -count 1 -v -timeout 15m -run Peers ./internal/bench $(PEERS)
