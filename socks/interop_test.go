@@ -56,9 +56,7 @@ func TestArmonServer(t *testing.T) {
 			continue
 		}
 		pingPong(t, conn)
-		closed := testnet.Listen(t)
-		must(t, closed.Close())
-		conn, err = c.Dial("tcp", closed.Addr().String())
+		conn, err = c.Dial("tcp", testnet.Refusing(t))
 		wantFailure(t, conn, err, chain.PhaseConnect, refused)
 		if o.User != "" {
 			o.Password = "wrong"
@@ -116,43 +114,47 @@ func program(t *testing.T, name string) string {
 	return path
 }
 
-// freePort returns a port that was free a moment ago.
-func freePort(t *testing.T) string {
-	l := testnet.Listen(t)
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
+// reserved returns an address for a server that is told its port, and the port.
+func reserved(t *testing.T) (addr, port string) {
+	t.Helper()
+	addr = testnet.Reserved(t)
+	_, port, err := net.SplitHostPort(addr)
 	must(t, err)
-	return port
+	return addr, port
 }
 
-// start runs a server that comes to listen on the loopback port.
-func start(t *testing.T, port string, name string, arg ...string) (addr string) {
-	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, name, arg...)
+// start runs a server until it listens at addr, which is reserved for it.
+func start(t *testing.T, addr, name string, arg ...string) {
+	t.Helper()
+	cmd := exec.Command(name, arg...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	must(t, cmd.Start())
-	t.Cleanup(func() { cancel(); _ = cmd.Wait() })
-	addr = "127.0.0.1:" + port
-	for range 100 {
+	ended := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(ended) }()
+	stop := func() { _ = cmd.Process.Kill(); <-ended }
+	t.Cleanup(stop)
+	for limit := time.Now().Add(20 * time.Second); time.Now().Before(limit); time.Sleep(10 * time.Millisecond) {
+		select {
+		case <-ended:
+			t.Fatalf("%s has ended: %s", name, out.String())
+		default:
+		}
 		if c, err := net.Dial("tcp", addr); err == nil {
 			must(t, c.Close())
-			return addr
+			return
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
-	cancel()
-	_ = cmd.Wait()
+	stop()
 	t.Fatalf("%s does not listen: %s", name, out.String())
-	return ""
 }
 
 // TestMicrosocks has a server that drops what follows the greeting in its segment.
 func TestMicrosocks(t *testing.T) {
 	path := program(t, "microsocks")
 	target := echoServer(t)
-	port := freePort(t)
-	addr := start(t, port, path, "-i", "127.0.0.1", "-p", port)
+	addr, port := reserved(t)
+	start(t, addr, path, "-i", "127.0.0.1", "-p", port)
 	for _, pipeline := range []Pipeline{Off, Auto, Auto} {
 		conn, err := newChain(t, new(net.Dialer), Hop5(addr, HopOptions{Pipeline: pipeline})).Dial("tcp", target)
 		must(t, err)
@@ -172,8 +174,8 @@ func TestMicrosocks(t *testing.T) {
 	conn, err := c.Dial("tcp", "127.0.0.1:1")
 	wantFailure(t, conn, err, chain.PhaseConnect, refused)
 
-	port = freePort(t)
-	addr = start(t, port, path, "-i", "127.0.0.1", "-p", port, "-u", "ann", "-P", "secret")
+	addr, port = reserved(t)
+	start(t, addr, path, "-i", "127.0.0.1", "-p", port, "-u", "ann", "-P", "secret")
 	conn, err = newChain(t, new(net.Dialer), Hop5(addr, HopOptions{User: "ann", Password: "secret"})).Dial("tcp", target)
 	must(t, err)
 	pingPongNoHalfClose(t, conn)
@@ -197,7 +199,7 @@ func pingPongNoHalfClose(t *testing.T, c net.Conn) {
 func TestDante(t *testing.T) {
 	path := program(t, "danted")
 	target := echoServer(t)
-	port := freePort(t)
+	addr, port := reserved(t)
 	conf := t.TempDir() + "/danted.conf"
 	must(t, os.WriteFile(conf, fmt.Appendf(nil, `
 logoutput: stderr
@@ -208,7 +210,7 @@ socksmethod: none
 client pass { from: 0.0.0.0/0 to: 0.0.0.0/0 }
 socks pass { from: 0.0.0.0/0 to: 0.0.0.0/0 }
 `, port), 0o600))
-	addr := start(t, port, path, "-f", conf, "-p", conf+".pid", "-N", "1")
+	start(t, addr, path, "-f", conf, "-p", conf+".pid", "-N", "1")
 	for name, hop := range map[string]chain.Hop{
 		"serial": Hop5(addr, HopOptions{Pipeline: Off}), "pipelined": Hop5(addr, HopOptions{Pipeline: On}),
 		"auto": Hop5(addr, HopOptions{}), "4": Hop4(addr, HopOptions{}), "4a": Hop4a(addr, HopOptions{User: "ann"}),

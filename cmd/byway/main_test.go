@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -14,6 +13,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/byway-proxy/byway/internal/testnet"
 )
 
 func TestMain(m *testing.M) {
@@ -29,14 +30,16 @@ func TestMain(m *testing.M) {
 //	                    word behind "address=" in it, if there is one
 //	fetch PROXY URL     get URL through PROXY, as a browser would, and print status and body;
 //	                    PROXY may be "none"; trust the certificate in the file $CA, if set
-//	freeport NAME       set $NAME to a loopback address that is free
+//	reserve NAME        set $NAME to a loopback address for a server
+//	refuse NAME         set $NAME to a loopback address that refuses
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"waitfor":  waitFor,
-			"fetch":    fetch,
-			"freeport": freePort,
+			"waitfor": waitFor,
+			"fetch":   fetch,
+			"reserve": address(testnet.Reserve),
+			"refuse":  address(testnet.Refuse),
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("NO_COLOR", "1")
@@ -99,12 +102,15 @@ func fetch(ts *testscript.TestScript, neg bool, args []string) {
 	_, _ = fmt.Fprintf(ts.Stdout(), "%s\n%s", resp.Status, body)
 }
 
-func freePort(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: freeport NAME")
+// address is a command that names an address, which is kept until the script ends.
+func address(get func() (addr string, release func(), err error)) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		if neg || len(args) != 1 {
+			ts.Fatalf("usage: reserve NAME, refuse NAME")
+		}
+		addr, release, err := get()
+		ts.Check(err)
+		ts.Defer(release)
+		ts.Setenv(args[0], addr)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	ts.Check(err)
-	ts.Setenv(args[0], l.Addr().String())
-	ts.Check(l.Close())
 }

@@ -86,7 +86,7 @@ func TestLink(t *testing.T) {
 	w, err := website()
 	w = need(t, w, err)
 	_, down := payloads()
-	addr, _, err := freePort()
+	addr, _, err := reserved()
 	must(t, err)
 	dir := t.TempDir()
 	must(t, runQuiet(lab.byway, "egress", "init", "--domain", "127.0.0.1", "--listen", addr, "--dir", dir))

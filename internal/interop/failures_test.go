@@ -9,6 +9,8 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"github.com/byway-proxy/byway/internal/testnet"
 )
 
 // refusal asks byway for target by a protocol, and wants it refused with that
@@ -23,14 +25,6 @@ func refusal(t *testing.T, b *byway, scheme, target string, want replyError) {
 	if !errors.As(err, &got) || got != want {
 		t.Errorf("%s: %v, want the reply %d", scheme, err, want)
 	}
-}
-
-// closed returns a loopback address that refuses.
-func closed(t *testing.T) string {
-	t.Helper()
-	addr, _, err := freePort()
-	must(t, err)
-	return addr
 }
 
 // silent returns a loopback address that takes conns and says nothing.
@@ -60,7 +54,7 @@ func TestDeadHops(t *testing.T) {
 	s = need(t, s, err)
 	e, err := egress()
 	e = need(t, e, err)
-	dead := func(scheme string) peer { return peer{name: "dead", scheme: scheme, addr: closed(t)} }
+	dead := func(scheme string) peer { return peer{name: "dead", scheme: scheme, addr: testnet.Refusing(t)} }
 	deadTLS := dead("https")
 	deadTLS.pin = e.pin
 	stranger := e
@@ -129,7 +123,7 @@ func TestDeadTarget(t *testing.T) {
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()
 			b := runChain(t, p)
-			target := closed(t)
+			target := testnet.Refusing(t)
 			refusal(t, b, "socks5", target, c.socks)
 			refusal(t, b, "http", target, c.http)
 			b.awaitLine(t, fmt.Sprintf(`msg=failed .*via=default error="hop 1/1 %s-1: connect: `, p.name))

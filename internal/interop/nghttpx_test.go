@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/byway-proxy/byway/internal/testnet"
 )
 
 // nghttpx is nghttp2's proxy: its HTTP/2 is not Go's, knows nothing of our capsules
@@ -22,7 +24,7 @@ func nghttpx(t *testing.T) peer {
 	dir := t.TempDir()
 	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	must(t, selfSigned(cert, key, "nghttpx.test"))
-	addr, port, err := freePort()
+	addr, port, err := reserved()
 	must(t, err)
 	_, err = lab.server(addr, path, "--conf=/dev/null", "--http2-proxy", "--frontend=127.0.0.1,"+port,
 		"--backend="+strings.Replace(behind.addr, ":", ",", 1), "--workers=1", key, cert)
@@ -83,7 +85,7 @@ func TestNghttpx(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	refusal(t, b, "http", closed(t), 502)
+	refusal(t, b, "http", testnet.Refusing(t), 502)
 
 	b = runChain(t, n, e)
 	for _, in := range []string{"socks5", "http"} {

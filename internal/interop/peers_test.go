@@ -62,7 +62,7 @@ func startDante(name string) (peer, error) {
 	if err != nil {
 		return peer{}, err
 	}
-	addr, port, err := freePort()
+	addr, port, err := reserved()
 	if err != nil {
 		return peer{}, err
 	}
@@ -94,7 +94,7 @@ func startSquid() (peer, error) {
 	if err != nil {
 		return peer{}, err
 	}
-	addr, port, err := freePort()
+	addr, port, err := reserved()
 	if err != nil {
 		return peer{}, err
 	}
@@ -131,7 +131,7 @@ func startTinyproxy() (peer, error) {
 	if err != nil {
 		return peer{}, err
 	}
-	addr, port, err := freePort()
+	addr, port, err := reserved()
 	if err != nil {
 		return peer{}, err
 	}
@@ -159,7 +159,7 @@ func startMicrosocks() (peer, error) {
 	if err != nil {
 		return peer{}, err
 	}
-	addr, port, err := freePort()
+	addr, port, err := reserved()
 	if err != nil {
 		return peer{}, err
 	}
@@ -217,7 +217,7 @@ func startSSHD() (sshd, error) {
 			return sshd{}, err
 		}
 	}
-	addr, port, err := freePort()
+	addr, port, err := reserved()
 	if err != nil {
 		return sshd{}, err
 	}
@@ -258,7 +258,7 @@ func startOpenSSH() (peer, error) {
 	if err != nil {
 		return peer{}, err
 	}
-	addr, _, err := freePort()
+	addr, _, err := reserved()
 	if err != nil {
 		return peer{}, err
 	}

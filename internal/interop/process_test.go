@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/byway-proxy/byway/internal/testnet"
 )
 
 const (
@@ -82,7 +84,7 @@ func (p *process) stop() error {
 	return p.err
 }
 
-// listening waits until addr takes connections.
+// listening waits until addr, which is reserved for the child, takes connections.
 func (p *process) listening(addr string) error {
 	return p.until(fmt.Sprintf("does not listen on %s", addr), func() bool {
 		c, err := net.DialTimeout("tcp", addr, time.Second)
@@ -170,15 +172,16 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// freePort returns a loopback address that was free a moment ago, and its port.
-func freePort() (addr, port string, err error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+// reserved returns a loopback address for a server that is told its port, and the
+// port. They are its own until all tests are done.
+func reserved() (addr, port string, err error) {
+	addr, release, err := testnet.Reserve()
 	if err != nil {
 		return "", "", err
 	}
-	addr = l.Addr().String()
+	lab.keep(release)
 	_, port, err = net.SplitHostPort(addr)
-	return addr, port, errors.Join(err, l.Close())
+	return addr, port, err
 }
 
 // result is what a client that ran to its end came to.

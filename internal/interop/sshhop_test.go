@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/byway-proxy/byway/internal/testnet"
 )
 
 // sshHop is OpenSSH's server as a hop, reached at addr, whose host key is in a file
@@ -74,8 +76,8 @@ func TestSSHHop(t *testing.T) {
 // TestSSHHopRefusals has the server's words become the client's.
 func TestSSHHopRefusals(t *testing.T) {
 	b := runChain(t, sshHop(t, "", ""))
-	refusal(t, b, "socks5", closed(t), 5)
-	refusal(t, b, "http", closed(t), 502)
+	refusal(t, b, "socks5", testnet.Refusing(t), 5)
+	refusal(t, b, "http", testnet.Refusing(t), 502)
 	refusal(t, b, "socks5", "name.invalid:80", 4)
 	b.awaitLine(t, `hop 1/1 ssh-1: connect: connection refused`)
 	b.awaitLine(t, `hop 1/1 ssh-1: connect: the server does not resolve the name`)
@@ -88,7 +90,7 @@ func TestSSHHopOfAnotherKey(t *testing.T) {
 	other := filepath.Join(t.TempDir(), "other")
 	must(t, runQuiet("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "interop", "-f", other))
 	b := runChain(t, sshHop(t, "", other+".pub"))
-	refusal(t, b, "socks5", closed(t), 1)
+	refusal(t, b, "socks5", testnet.Refusing(t), 1)
 	b.awaitLine(t, `hop 1/1 ssh-1: auth: the server's host key is ssh-ed25519 SHA256:.* this may be another server`)
 }
 

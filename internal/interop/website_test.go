@@ -60,8 +60,8 @@ func startNginx() (site, error) {
 		return site{}, err
 	}
 	s := site{root: filepath.Join(dir, "root"), ca: filepath.Join(dir, "cert.pem")}
-	addr, port, err1 := freePort()
-	tlsAddr, tlsPort, err2 := freePort()
+	addr, port, err1 := reserved()
+	tlsAddr, tlsPort, err2 := reserved()
 	s.port, s.tlsPort = port, tlsPort
 	_, down := payloads()
 	err = errors.Join(err1, err2,
