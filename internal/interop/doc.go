@@ -3,15 +3,16 @@
 //
 //	go test -tags interop -timeout 10m ./internal/interop
 //
-// builds the command, runs it as a user would, and starts the peers on free
-// loopback ports, as whatever user runs the tests. Nothing leaves the machine. A
-// peer that is not installed skips its tests, and fails them where CI is set in
-// the environment. On Debian they are:
+// builds the command, runs it as a user would, and starts the peers on loopback ports
+// of their own, as whatever user runs the tests. Nothing leaves the machine. A peer
+// that is not installed skips its tests, and fails them where CI is set in the
+// environment. On Debian they are:
 //
-//	apt install dante-server squid tinyproxy microsocks openssh-server openssh-client \
-//	    nginx-light curl wget git netcat-openbsd nodejs python3-requests python3-socks \
+//	apt install dante-server microsocks squid tinyproxy haproxy openssh-server openssh-client \
+//	    nginx-light nghttp2-proxy curl wget git netcat-openbsd nodejs npm chromium \
+//	    webext-ublock-origin-firefox python3 python3-requests python3-socks \
 //	    python3-python-socks python3-async-timeout torsocks proxychains4 ncat socat \
-//	    default-jdk-headless npm chromium
+//	    default-jdk-headless
 //	npm ci --prefix internal/interop/testdata/node
 //
 // TestClients is the matrix of docs/clients.md: all clients, in all their ways.
