@@ -15,7 +15,8 @@ import (
 // relative starts at the folder of the file.
 type Client struct {
 	Listeners []Listener     `toml:"listen"`
-	Forwards  []Forward      `toml:"forward"` // there is a Listener or a Forward
+	Forwards  []Forward      `toml:"forward"` // there is a Listener, a Forward or a DNS
+	DNS       []DNS          `toml:"dns"`
 	Hops      []Hop          `toml:"hop"`
 	Chains    []Chain        `toml:"chain"`
 	Groups    []Group        `toml:"group"`

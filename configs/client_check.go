@@ -42,6 +42,9 @@ func (c *Client) check(d *decoder) {
 	for i, f := range c.Forwards {
 		f.check(d, at("forward", i), chains)
 	}
+	for i, n := range c.DNS {
+		n.check(d, at("dns", i), chains)
+	}
 	c.apart(d)
 }
 

@@ -62,7 +62,7 @@ func isTarget(s string) bool {
 func (c *Client) entrances(d *decoder) {
 	const advice = "add a [[listen]] table"
 	switch {
-	case len(c.Listeners) > 0 || len(c.Forwards) > 0 || d.failed["listen"] || d.failed["forward"]:
+	case len(c.Listeners) > 0 || len(c.Forwards) > 0 || len(c.DNS) > 0 || d.failed["listen"] || d.failed["forward"] || d.failed["dns"]:
 	case d.has("listen"):
 		d.fail("listen", "is empty; "+advice)
 	default:
@@ -70,18 +70,26 @@ func (c *Client) entrances(d *decoder) {
 	}
 }
 
-// apart fails for forwards that listen where another one or a listener does.
+// apart fails for forwards and DNS that listen where another one or a listener does.
 func (c *Client) apart(d *decoder) {
 	taken := make(map[string]string)
 	for i, l := range c.Listeners {
 		taken["tcp "+l.Address] = join(at("listen", i), "address")
 	}
-	for i, f := range c.Forwards {
-		path, key := join(at("forward", i), "listen"), string(f.Network)+" "+f.Listen
-		if first, ok := taken[key]; ok && !strings.HasSuffix(f.Listen, ":0") {
-			d.fail(path, "is taken already, on line %d; choose another", d.line(first))
-			continue
+	take := func(path, address string, networks ...Network) {
+		for _, n := range networks {
+			key := string(n) + " " + address
+			if first, ok := taken[key]; ok && !strings.HasSuffix(address, ":0") {
+				d.fail(path, "is taken already, on line %d; choose another", d.line(first))
+				return
+			}
+			taken[key] = path
 		}
-		taken[key] = path
+	}
+	for i, f := range c.Forwards {
+		take(join(at("forward", i), "listen"), f.Listen, f.Network)
+	}
+	for i, n := range c.DNS {
+		take(join(at("dns", i), "listen"), n.Listen, TCP, UDP)
 	}
 }

@@ -37,6 +37,17 @@ target = "[2001:db8::1]:53"
 to = "direct"
 network = "udp"
 open = true
+[[dns]]
+listen = "127.0.0.1:5353"
+upstream = "tls://9.9.9.9"
+via = "direct"
+[[dns]]
+listen = "0.0.0.0:54"
+upstream = ["https://dns.example/dns-query", "tcp://[2001:db8::1]:5300"]
+via = "direct"
+blocked = "zero"
+open = true
+cache = 10
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -46,6 +57,13 @@ open = true
 		{Listen: "0.0.0.0:53", Target: "[2001:db8::1]:53", To: Direct, Network: UDP, Open: true},
 	}
 	if diff := cmp.Diff(want, c.Forwards); diff != "" {
+		t.Error(diff)
+	}
+	wantDNS := []DNS{
+		{Listen: "127.0.0.1:5353", Upstreams: []NameServer{"tls://9.9.9.9"}, Via: Direct, Blocked: BlockedMissing, Cache: 4096},
+		{Listen: "0.0.0.0:54", Upstreams: []NameServer{"https://dns.example/dns-query", "tcp://[2001:db8::1]:5300"}, Via: Direct, Blocked: BlockedZero, Open: true, Cache: 10},
+	}
+	if diff := cmp.Diff(wantDNS, c.DNS); diff != "" {
 		t.Error(diff)
 	}
 	for i, want := range []struct {

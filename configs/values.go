@@ -95,6 +95,8 @@ var parsers = map[reflect.Type]parser{
 	reflect.TypeFor[*PasswordHash](): {"a hash", `write the line of "byway passwd" in "quotes"`, parsePasswordHash},
 	reflect.TypeFor[Network]():       oneOf(TCP, UDP),
 	reflect.TypeFor[fs.FileMode]():   {"a string", `write it in "quotes", such as "0660"`, parseMode},
+	reflect.TypeFor[NameServer]():    {"a URL", `write it in "quotes"`, parseNameServer},
+	reflect.TypeFor[BlockedName]():   oneOf(BlockedMissing, BlockedZero),
 	reflect.TypeFor[Mode]():          oneOf(ModeStrict, ModeDynamic, ModeRandom),
 	reflect.TypeFor[Per]():           oneOf(PerTunnel, PerIdentity),
 	reflect.TypeFor[By]():            oneOf(ByTarget, ByClient, ByUser, ByIdentity),

@@ -13,13 +13,14 @@ import (
 
 // A Path is one way that traffic can take, for people.
 type Path struct {
-	From  string   // the rule or forward, file:line
+	From  string   // the rule, forward or other table, file:line
 	To    string   // "direct", "block" or the name of the chain or group
 	Hops  []string // the chain's hops, by name; groups and chains tell what they consist of
 	Heads []Head   // the hops that can be hop 1
 
 	Always  bool             // whether the rule fits all requests that come to it
 	Forward *configs.Forward // if it is the way of one, and of no rule
+	DNS     *configs.DNS     // if it is the way to the servers of one, and of no rule
 	List    *configs.List    // if it is the way by which one is fetched, and of no rule
 	Lookup  bool             // whether it is the way by which names are looked up for a rule, besides the rule's own
 }
@@ -42,6 +43,7 @@ type plan struct {
 	sources []*lists.Source  // of the lists from URLs
 	asides  []Path           // by which lists are fetched and names looked up
 	ways    []relay.Decision // of the forwards, in their order
+	dns     []relay.Decision // of the [[dns]] tables, in theirs
 	notes   []string         // what is asked for, and done without
 }
 
@@ -72,6 +74,10 @@ func build(c *configs.Client, base chain.Dialer) (*plan, error) {
 		return nil, err
 	}
 	if err := p.forwards(c, base, reach); err != nil {
+		p.close()
+		return nil, err
+	}
+	if err := p.dnsWays(c, base, reach); err != nil {
 		p.close()
 		return nil, err
 	}

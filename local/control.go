@@ -45,6 +45,9 @@ func (s *Server) newIdentity(_ context.Context, args []string) (string, error) {
 		return "", errors.New("newid takes no arguments")
 	}
 	s.relay.NewIdentity()
+	for _, n := range s.names {
+		n.Forget()
+	}
 	live := s.relay.Live()
 	s.log.Info("new identity", "tunnels", live)
 	return fmt.Sprintf("tunnels from now on share nothing with those before, of which %d are open", live), nil

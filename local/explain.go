@@ -108,6 +108,9 @@ func (s *Server) used() (named, lists map[string]bool) {
 	for _, f := range s.config.Forwards {
 		use(named, f.To)
 	}
+	for _, n := range s.config.DNS {
+		use(named, n.Via)
+	}
 	for _, l := range s.config.Lists {
 		use(named, l.Via)
 	}

@@ -27,8 +27,9 @@ type Server struct {
 	flows     *socks.Flows
 	listeners []*listener
 	forwards  []*udpForward // those of datagrams
-	control   net.Listener  // nil if there is none
-	queue     *users.Queue  // of passwords to hash
+	names     []*nameServer
+	control   net.Listener // nil if there is none
+	queue     *users.Queue // of passwords to hash
 	gate      *gate
 	wg        sync.WaitGroup // conns being served
 }
@@ -78,12 +79,13 @@ func (s *Server) Notes() []string { return s.plan.notes }
 // Close gives back what New made, for those who do not call Serve.
 func (s *Server) Close() error {
 	s.closeListeners()
+	s.closeNames()
 	s.plan.close()
 	return nil
 }
 
 // Listen opens the listeners and forwards and returns their addresses, in the order
-// of the file. On failure none is open.
+// of the file, and opens those of [Server.DNS]. On failure none is open.
 func (s *Server) Listen(ctx context.Context) (listeners, forwards []net.Addr, err error) {
 	defer func() {
 		if err != nil {
@@ -104,6 +106,11 @@ func (s *Server) Listen(ctx context.Context) (listeners, forwards []net.Addr, er
 			return nil, nil, err
 		}
 		forwards = append(forwards, at)
+	}
+	for i := range s.config.DNS {
+		if err := s.listenDNS(ctx, i); err != nil {
+			return nil, nil, err
+		}
 	}
 	if err := s.listenControl(ctx); err != nil {
 		return nil, nil, err
@@ -169,6 +176,9 @@ func (s *Server) Serve(ctx context.Context) error {
 	for _, u := range s.forwards {
 		accepting.Go(func() { u.serve(work) })
 	}
+	for _, n := range s.names {
+		accepting.Go(n.serve)
+	}
 	if s.control != nil {
 		accepting.Go(func() { s.serveControl(ctx) })
 	}
@@ -176,6 +186,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	<-ctx.Done()
 	s.closeListeners()
 	accepting.Wait()
+	s.closeNames() // conns to DNS servers that wait for another question
 	drain, cancel := context.WithTimeout(work, s.config.Timeouts.Drain)
 	defer cancel()
 	if n := s.relay.Live(); n > 0 {
@@ -208,6 +219,9 @@ func (s *Server) closeListeners() {
 	}
 	for _, u := range s.forwards {
 		_ = u.Close()
+	}
+	for _, n := range s.names {
+		n.deafen()
 	}
 }
 

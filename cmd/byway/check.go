@@ -60,7 +60,7 @@ func checkClient(w io.Writer, file string, strict bool) error {
 		}
 		fmt.Fprintf(&b, "listen  %s%s for %s\n", l.Address, by, clientsOf(l))
 	}
-	describe(&b, s.Paths(), len(cfg.Listeners) > 0)
+	describe(&b, s.Paths(), len(cfg.Listeners)+len(cfg.DNS) > 0)
 	warnings := s.Lint()
 	for _, one := range warnings {
 		fmt.Fprintf(&b, "warning %v\n", one)
@@ -99,7 +99,10 @@ func describe(b *strings.Builder, paths []local.Path, listens bool) {
 	routes := 0
 	for _, p := range paths {
 		target := "target"
-		switch f, l := p.Forward, p.List; {
+		switch f, l, n := p.Forward, p.List, p.DNS; {
+		case n != nil:
+			target = upstreamsOf(n)
+			fmt.Fprintf(b, "dns     %s: %s answers, asking %s by %s", p.From, n.Listen, target, p.To)
 		case f != nil:
 			target = f.Target
 			fmt.Fprintf(b, "forward %s: %s %s to %s by %s", p.From, f.Network, f.Listen, f.Target, p.To)
@@ -118,6 +121,8 @@ func describe(b *strings.Builder, paths []local.Path, listens bool) {
 		}
 		b.WriteByte('\n')
 		switch {
+		case p.Direct() && p.DNS != nil:
+			fmt.Fprintf(b, "direct  %s: %s: reached from here, a name resolved by this system\n", p.From, target)
 		case p.Direct() && (p.Forward != nil || p.List != nil):
 			fmt.Fprintf(b, "direct  %s: %s is reached from here, its name resolved by this system\n", p.From, target)
 		case p.Direct():
@@ -133,10 +138,19 @@ func describe(b *strings.Builder, paths []local.Path, listens bool) {
 	}
 }
 
+// upstreamsOf names the servers that are asked.
+func upstreamsOf(n *configs.DNS) string {
+	var all []string
+	for _, u := range n.Upstreams {
+		all = append(all, string(u))
+	}
+	return strings.Join(all, ", else ")
+}
+
 // verdict sums up what goes direct.
 func verdict(paths []local.Path) string {
-	kinds := []string{"routes", "forwards", "lists"}
-	var all, direct [3]int
+	kinds := []string{"routes", "forwards", "DNS listeners", "lists"}
+	var all, direct [4]int
 	for _, p := range paths {
 		kind := 0
 		switch {
@@ -144,8 +158,10 @@ func verdict(paths []local.Path) string {
 			continue // a chain's, always
 		case p.Forward != nil:
 			kind = 1
-		case p.List != nil:
+		case p.DNS != nil:
 			kind = 2
+		case p.List != nil:
+			kind = 3
 		}
 		all[kind]++
 		if p.Direct() {

@@ -32,14 +32,18 @@ func TestMain(m *testing.M) {
 //	                    PROXY may be "none"; trust the certificate in the file $CA, if set
 //	reserve NAME        set $NAME to a loopback address for a server
 //	refuse NAME         set $NAME to a loopback address that refuses
+//	nameserver NAME     set $NAME to the address of a DNS server by TCP, for which all names are 192.0.2.7
+//	resolve NET SERVER NAME   print the IPv4 addresses that the DNS server at SERVER has for NAME; NET is udp or tcp
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"waitfor": waitFor,
-			"fetch":   fetch,
-			"reserve": address(testnet.Reserve),
-			"refuse":  address(testnet.Refuse),
+			"waitfor":    waitFor,
+			"fetch":      fetch,
+			"reserve":    address(testnet.Reserve),
+			"refuse":     address(testnet.Refuse),
+			"nameserver": nameServer,
+			"resolve":    resolve,
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("NO_COLOR", "1")

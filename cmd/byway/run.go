@@ -67,23 +67,28 @@ func runCommand() *cobra.Command {
 				logger.Warn("no control socket", "error", err)
 			}
 		}
-		tell(logger, s, listeners, forwards)
+		tell(logger, s, listeners, forwards, s.DNS())
 		return s.Serve(c.Context())
 	}
 	return c
 }
 
 // tell says where s listens, and where that leads.
-func tell(log *slog.Logger, s *local.Server, listeners, forwards []net.Addr) {
+func tell(log *slog.Logger, s *local.Server, listeners, forwards, dns []net.Addr) {
 	for _, a := range listeners {
 		log.Info("listening", "address", a.String())
 	}
-	routes := 0
+	routes, entries := 0, len(listeners)+len(dns)
 	for _, p := range s.Paths() {
 		hops := strings.Join(p.Hops, " > ")
 		if p.Forward != nil {
 			log.Info("forwarding", "address", forwards[0].String(), "target", p.Forward.Target, "to", p.To, "hops", hops)
 			forwards = forwards[1:]
+			continue
+		}
+		if p.DNS != nil {
+			log.Info("answering DNS", "address", dns[0].String(), "via", p.To, "hops", hops)
+			dns = dns[1:]
 			continue
 		}
 		if p.List != nil {
@@ -97,7 +102,7 @@ func tell(log *slog.Logger, s *local.Server, listeners, forwards []net.Addr) {
 		routes++
 		log.Info("route", "rule", p.From, "to", p.To, "hops", hops)
 	}
-	if routes == 0 && len(listeners) > 0 {
+	if routes == 0 && entries > 0 {
 		log.Warn("no route: everything is blocked")
 	}
 }

@@ -23,8 +23,9 @@ var allowed = map[string][]string{
 	"hop/ssh":      {"chain", "internal/stream"},
 	"route":        {"chain", "relay"},
 	"local/lists":  {"chain", "route"},
-	"local":        {"chain", "relay", "socks", "httpproxy", "hop", "hop/ssh", "route", "configs", "local/lists", "internal/datagram", "internal/deadline", "internal/dnsask", "internal/sockets", "internal/control", "local/users"},
+	"local":        {"chain", "relay", "socks", "httpproxy", "hop", "hop/ssh", "route", "configs", "local/lists", "internal/datagram", "internal/deadline", "internal/dnsask", "internal/sockets", "internal/control", "local/users", "local/names"},
 	"local/users":  {},
+	"local/names":  {"chain", "relay"},
 	"egress":       {"chain", "relay", "httpproxy", "hop", "route", "configs", "internal/dnsask", "egress/users", "egress/front"},
 	"egress/users": {},
 	"egress/front": {},
@@ -52,6 +53,7 @@ var outside = map[string][]string{
 	"internal/dnsask": {"golang.org/x/net/dns/dnsmessage"},
 	"local":           {"github.com/pires/go-proxyproto"},
 	"local/users":     {"golang.org/x/crypto/argon2"},
+	"local/names":     {"github.com/miekg/dns"},
 	"local/lists":     {"golang.org/x/crypto/blake2b"},
 
 	"socks":     {"github.com/armon/go-socks5"},

@@ -28,6 +28,7 @@ var reaches = map[string]*regexp.Regexp{
 	"golang.org/x/net/http2":           regexp.MustCompile(`^(Transport|ConfigureTransports?)$`),
 	"golang.org/x/crypto/ssh":          regexp.MustCompile(`^Dial$`),
 	"github.com/armon/go-socks5":       regexp.MustCompile(`^(New|Server|DNSResolver)$`),
+	"github.com/miekg/dns":             regexp.MustCompile(`^(Client\w*|Conn|Dial\w*|Exchange\w*|ListenAndServe\w*|ActivateAndServe|Server|Transfer)$`),
 	"github.com/pires/go-proxyproto":   regexp.MustCompile(`^Listener$`),
 	"github.com/quic-go/quic-go":       regexp.MustCompile(`^(Dial\w*|Listen\w*|Transport)$`),
 	"github.com/quic-go/quic-go/http3": regexp.MustCompile(`^(Transport|ListenAndServe\w*)$`),
@@ -67,7 +68,10 @@ var ways = map[string]map[string]string{
 	},
 	"a call of ListenAndServe": {"cmd/byway/egress.go": "that of package egress, at the address of the file"},
 
-	"net.ListenUDP":      {"local/forward_udp.go": "forwards of datagrams"},
+	"net.ListenUDP": {
+		"local/forward_udp.go": "forwards of datagrams",
+		"local/dns.go":         "DNS listeners, at the address that they have for TCP",
+	},
 	"net.ResolveUDPAddr": {"local/forward_udp.go": "the address of a forward, as its listener's"},
 	"net.FileConn":       {"relay/park_linux.go": "a parked conn comes back"},
 
@@ -76,6 +80,7 @@ var ways = map[string]map[string]string{
 		"httpproxy/forward.go":  "the same one, as a parameter",
 		"httpproxy/forward2.go": "the same one, as a parameter",
 		"local/lists/fetch.go":  "lists from URLs, dialled by their chain",
+		"local/names/https.go":  "DNS over HTTPS, dialled by the relay",
 		"egress/front/front.go": "the website behind the egress",
 	},
 	"net/http.Transport without a dialer of its own": {"egress/front/front.go": "the website, at the address that the file gives"},

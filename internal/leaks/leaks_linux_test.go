@@ -53,6 +53,22 @@ target = "forward.example:7"
 network = "udp"
 to = "way"
 
+[[dns]]
+listen = "127.0.0.1:53"
+upstream = "tcp://198.51.100.7"
+via = "way"
+
+[[dns]]
+listen = "127.0.0.1:5301"
+upstream = ["https://dns.example/dns-query", "tls://dns.example", "tcp://dns.example:5300", "tcp://forward.example"]
+via = "way"
+
+[[dns]]
+listen = "127.0.0.1:5302"
+upstream = ["https://dns.example/dns-query", "tls://9.9.9.9", "tcp://[2001:db8::53]", "tcp://198.51.100.7"]
+via = "gone"
+blocked = "zero"
+
 [[hop]]
 name = "one"
 url = "socks5://%[1]s:1080"
@@ -145,6 +161,7 @@ func newSite(t *testing.T) *site {
 	s.echo(target4 + ":7")
 	s.echo("[" + target6 + "]:7")
 	s.website(target4 + ":80")
+	s.nameServer(target4 + ":53")
 	s.end = s.run(s.hop, fmt.Sprintf("[[listen]]\naddress = %q\nopen = true\n[[route]]\nto = \"direct\"\n[timeouts]\ndrain = \"100ms\"\n", s.hop.Addr(1080)), s.hop.Addr(1080))
 	return s
 }
@@ -338,11 +355,13 @@ func TestNothingGoesAstray(t *testing.T) {
 	s.pages()
 	s.forwards()
 	s.commands()
+	s.questions()
 	s.end()
 	for name, d := range s.speakers("127.0.0.1:1080") {
 		s.fails(name+" when hop 1 has gone", d, "tcp", target4+":7")
 	}
 	s.fails("forward when hop 1 has gone", s.client, "udp", "127.0.0.1:2001")
+	s.asks("127.0.0.1:53", "udp", "late.names.example", "")
 	stop()
 	s.refusesToStart()
 	if seen, noise := s.astray.Seen(); len(seen) > 0 {

@@ -1,0 +1,90 @@
+package configs
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// DNS is one address, by UDP and TCP, that answers the DNS questions of programs that
+// resolve by themselves.
+type DNS struct {
+	Listen    string       `toml:"listen,required"`          // host:port; port 0 takes any that is free
+	Upstreams []NameServer `toml:"upstream,required,single"` // the first that works is asked
+	Via       string       `toml:"via,required"`             // the name of a chain or group, or Direct, by which they are reached
+	Blocked   BlockedName  `toml:"blocked"`                  // default BlockedMissing
+	Open      bool         `toml:"open"`                     // listen beyond loopback; default false
+	Cache     uint         `toml:"cache"`                    // how many answers are kept; default 4096, no more than MostCached
+}
+
+func (n *DNS) setDefaults() { n.Blocked, n.Cache = BlockedMissing, 4096 }
+
+// MostCached is how many answers may be kept.
+const MostCached = 1 << 20
+
+// A NameServer is the URL of a DNS server: https://host/path (RFC 8484), tls://host
+// (RFC 7858) or tcp://host, each with a port or without.
+type NameServer string
+
+// BlockedName is what is said of a name that the routes block.
+type BlockedName string
+
+// The values of BlockedName.
+const (
+	BlockedMissing BlockedName = "nxdomain" // there is none
+	BlockedZero    BlockedName = "zero"     // it has the addresses 0.0.0.0 and ::
+)
+
+func parseNameServer(s string) (any, error) {
+	u, err := url.Parse(s)
+	if err != nil && strings.Contains(s, "@") { // its text could hold a password
+		return nil, errors.New("is not a valid URL; write https://host/dns-query, tls://host or tcp://host")
+	}
+	switch known := []string{"https", "tls", "tcp"}; {
+	case err != nil || u.Hostname() == "" || u.Opaque != "":
+		return nil, fmt.Errorf("%q is not a valid URL; write https://host/dns-query, tls://host or tcp://host", s)
+	case !slices.Contains(known, u.Scheme):
+		return nil, fmt.Errorf("scheme %q is not known; %s", u.Scheme, orElse(u.Scheme, known, "write https, tls or tcp"))
+	case u.User != nil:
+		return nil, errors.New("has credentials, which are not sent; leave them out")
+	case u.Port() != "" && !isPort(u.Port()):
+		return nil, fmt.Errorf("port %s is out of range; give one from 1 to 65535", u.Port())
+	case u.Fragment != "" || strings.ContainsAny(s, "{}"):
+		return nil, fmt.Errorf("%q is a template or has a fragment; questions are posted, so leave out what stands in braces or behind #", s)
+	case u.Scheme != "https" && (strings.Trim(u.Path, "/") != "" || u.RawQuery != ""):
+		return nil, fmt.Errorf("%q has a path, which %s servers have not; leave it out", s, u.Scheme)
+	}
+	if a, err := netip.ParseAddr(u.Hostname()); err == nil && (a.Zone() != "" || a.IsUnspecified() || a.IsMulticast()) {
+		return nil, fmt.Errorf("%q is no address of a server that a chain could reach; give another", u.Hostname())
+	}
+	return NameServer(s), nil
+}
+
+func (n DNS) check(d *decoder, path string, chains []string) {
+	listen := join(path, "listen")
+	if strings.HasPrefix(n.Listen, "unix:") {
+		d.fail(listen, "%q is a socket, and DNS is asked at a port; give host:port", n.Listen)
+	} else if !d.address(n.Listen, listen) && !n.Open && !d.failed[join(path, "open")] {
+		d.fail(listen, "%q can be reached from other machines, and DNS asks for no credentials; "+
+			"listen on 127.0.0.1, or say open = true", n.Listen)
+	}
+	for i, u := range n.Upstreams {
+		if u != "" && slices.Contains(n.Upstreams[:i], u) {
+			d.fail(at(join(path, "upstream"), i), "%q stands there twice; remove one", u)
+		}
+	}
+	if n.Cache > MostCached {
+		d.fail(join(path, "cache"), "%d is more than the %d that may be kept; write less", n.Cache, MostCached)
+	}
+	via := join(path, "via")
+	switch {
+	case n.Via == Block:
+		d.fail(via, "%q leads nowhere; name a chain, or remove the table", n.Via)
+	case n.Via != "" && n.Via != Direct && !slices.Contains(chains, n.Via):
+		d.fail(via, "chain %q is not defined; %s", n.Via,
+			orElse(n.Via, append([]string{Direct}, chains...), fmt.Sprintf("add a [[chain]] with name = %q, or write %q", n.Via, Direct)))
+	}
+}
