@@ -19,10 +19,32 @@ type Path struct {
 	Heads []Head   // the hops that can be hop 1
 
 	Always  bool             // whether the rule fits all requests that come to it
+	UDP     UDP              // what becomes of UDP that comes to the rule
 	Forward *configs.Forward // if it is the way of one, and of no rule
 	DNS     *configs.DNS     // if it is the way to the servers of one, and of no rule
 	List    *configs.List    // if it is the way by which one is fetched, and of no rule
 	Lookup  bool             // whether it is the way by which names are looked up for a rule, besides the rule's own
+}
+
+// UDP is what becomes of UDP on a rule's way.
+type UDP int8
+
+// What becomes of UDP.
+const (
+	UDPNone    UDP = iota // none comes to the rule, or the rule blocks; also that of all ways but a rule's
+	UDPCarried            // it goes the rule's way, unless a hop then turns out to offer none
+	UDPRefused            // not every hop carries it, so it goes nowhere
+)
+
+// udpOf tells what becomes of UDP that comes to r.
+func udpOf(r *route.Rule) UDP {
+	switch {
+	case r.To == nil || !r.Concerns("udp"):
+		return UDPNone
+	case chain.Carries(r.To, "udp"):
+		return UDPCarried
+	}
+	return UDPRefused
 }
 
 // A Head is a hop that is reached from this machine, and not through another.

@@ -48,7 +48,7 @@ func (p *plan) rules(c *configs.Client, base chain.Dialer, reach map[string]Path
 			}
 			rule.Not = append(rule.Not, m)
 		}
-		path.Always = rule.Always()
+		path.Always, path.UDP = rule.Always(), udpOf(&rule)
 		p.table = append(p.table, rule)
 		p.paths = append(p.paths, path)
 	}

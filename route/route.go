@@ -18,6 +18,7 @@ package route
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/byway-proxy/byway/chain"
@@ -53,6 +54,19 @@ type Rule struct {
 
 // Always reports whether r has no conditions.
 func (r *Rule) Always() bool { return r.If.isZero() && len(r.Not) == 0 }
+
+// Concerns reports whether r can fit a request of network ("tcp" or "udp"). It is false
+// only where that follows from network alone.
+func (r *Rule) Concerns(network string) bool {
+	if r.If.Network != "" && r.If.Network != network {
+		return false
+	}
+	return !slices.ContainsFunc(r.Not, func(m Match) bool {
+		others := m
+		others.Network = ""
+		return others.isZero() && (m.Network == "" || m.Network == network)
+	})
+}
 
 // fits is of the rule with its exceptions.
 func (r *Rule) fits(q *question) answer {

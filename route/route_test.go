@@ -247,6 +247,29 @@ func TestMayCarry(t *testing.T) {
 	}
 }
 
+func TestConcerns(t *testing.T) {
+	udp, tcp := route.Match{Network: "udp"}, route.Match{Network: "tcp"}
+	some := route.Match{Network: "udp", Names: names(t, "a.example")}
+	for name, test := range map[string]struct {
+		rule     route.Rule
+		udp, tcp bool
+	}{
+		"all":               {route.Rule{}, true, true},
+		"UDP":               {route.Rule{If: udp}, true, false},
+		"TCP":               {route.Rule{If: tcp}, false, true},
+		"not UDP":           {route.Rule{Not: []route.Match{udp}}, false, true},
+		"not TCP":           {route.Rule{Not: []route.Match{tcp}}, true, false},
+		"not some UDP":      {route.Rule{Not: []route.Match{some}}, true, true},
+		"not some, not UDP": {route.Rule{Not: []route.Match{some, udp}}, false, true},
+		"some UDP":          {route.Rule{If: some}, true, false},
+		"UDP, and not UDP":  {route.Rule{If: udp, Not: []route.Match{udp}}, false, false},
+	} {
+		if u, c := test.rule.Concerns("udp"), test.rule.Concerns("tcp"); u != test.udp || c != test.tcp {
+			t.Errorf("%s: of UDP %v, of TCP %v", name, u, c)
+		}
+	}
+}
+
 func TestBadPatterns(t *testing.T) {
 	for pattern, want := range map[string]string{
 		"192.0.2.1": "is an address", "0x7f.1": "is an address", "a..b": "is not a name", "": "is not a name", ".": "is not a name",

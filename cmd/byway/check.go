@@ -21,7 +21,8 @@ func checkCommand() *cobra.Command {
 		Use:   "check -c FILE",
 		Short: "Validate a configuration, and show every path that can go direct",
 		Long: "Validate a configuration without listening or dialling. For the local side, show\n" +
-			"where each rule leads and all that leaves this machine other than through a hop.\n" +
+			"where each rule leads, whether UDP goes there, and all that leaves this machine other\n" +
+			"than through a hop.\n" +
 			"What has no effect is warned of: rules that are never reached, chains, hops and lists\n" +
 			"that nothing uses. The exit status is 1 if the file has errors, or with --strict\n" +
 			"warnings; each is told with its place.",
@@ -132,6 +133,7 @@ func describe(b *strings.Builder, paths []local.Path, listens bool) {
 				fmt.Fprintf(b, "direct  %s: hop 1 %s alone, at %s\n", p.From, h.Name, h.Reach)
 			}
 		}
+		describeUDP(b, &p)
 	}
 	if routes == 0 && listens {
 		b.WriteString("route   none: everything is blocked\n")
@@ -145,6 +147,18 @@ func upstreamsOf(n *configs.DNS) string {
 		all = append(all, string(u))
 	}
 	return strings.Join(all, ", else ")
+}
+
+// describeUDP writes what becomes of UDP that comes to a rule.
+func describeUDP(b *strings.Builder, p *local.Path) {
+	switch {
+	case p.UDP == local.UDPRefused:
+		fmt.Fprintf(b, "udp     %s: refused, and goes no other way: not every hop carries UDP\n", p.From)
+	case p.UDP == local.UDPCarried && p.Direct():
+		fmt.Fprintf(b, "udp     %s: goes direct, too\n", p.From)
+	case p.UDP == local.UDPCarried:
+		fmt.Fprintf(b, "udp     %s: goes the same way, if each hop offers it when asked\n", p.From)
+	}
 }
 
 // verdict sums up what goes direct.

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -29,11 +30,20 @@ func TestMain(m *testing.M) {
 //	waitfor FILE TEXT   wait until a line of FILE has TEXT, and set $ADDR to the
 //	                    word behind "address=" in it, if there is one
 //	fetch PROXY URL     get URL through PROXY, as a browser would, and print status and body;
-//	                    PROXY may be "none"; trust the certificate in the file $CA, if set
+//	                    PROXY may be "none"; trust the certificate in the file $CA, if set;
+//	                    say first, by the PROXY protocol, that it is for $CLIENT, if set
 //	reserve NAME        set $NAME to a loopback address for a server
 //	refuse NAME         set $NAME to a loopback address that refuses
 //	nameserver NAME     set $NAME to the address of a DNS server by TCP, for which all names are 192.0.2.7
 //	resolve NET SERVER NAME   print the IPv4 addresses that the DNS server at SERVER has for NAME; NET is udp or tcp
+//	udpecho NAME        set $NAME to the address of a target that says "echo: " and
+//	                    what it was told, by UDP
+//	udp ADDR TARGET TEXT
+//	                    send TEXT to TARGET by UDP ASSOCIATE of the SOCKS5 listener at
+//	                    ADDR, and print what TARGET says to it, or the reply that refuses
+//	hold ADDR [TARGET]  keep a connection to ADDR, silent, or with a tunnel to TARGET
+//	                    that it was asked for by CONNECT
+//	release             close what is held
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
@@ -44,9 +54,14 @@ func TestScripts(t *testing.T) {
 			"refuse":     address(testnet.Refuse),
 			"nameserver": nameServer,
 			"resolve":    resolve,
+			"udpecho":    udpEcho,
+			"udp":        sendUDP,
+			"hold":       hold,
+			"release":    release,
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("NO_COLOR", "1")
+			e.Values[heldKey{}] = new([]net.Conn)
 			return nil
 		},
 	})
@@ -82,6 +97,9 @@ func fetch(ts *testscript.TestScript, neg bool, args []string) {
 		proxy, err := url.Parse(args[0])
 		ts.Check(err)
 		tr.Proxy = http.ProxyURL(proxy)
+	}
+	if client := ts.Getenv("CLIENT"); client != "" {
+		tr.DialContext = onBehalfOf(client)
 	}
 	if file := ts.Getenv("CA"); file != "" {
 		roots := x509.NewCertPool()
