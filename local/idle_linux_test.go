@@ -37,7 +37,7 @@ func init() {
 }
 
 func alone() int {
-	c, err := configs.ParseClient("alone", []byte("[[listen]]\naddress = \"127.0.0.1:0\"\n[[route]]\nto = \"direct\"\n[timeouts]\ndrain = \"1ms\"\n"))
+	c, err := configs.ParseClient("alone", []byte("[[listen]]\naddress = \"127.0.0.1:0\"\n[[route]]\nto = \"direct\"\n[timeouts]\ndrain = \"1ms\"\n[limits]\ntunnels = 100000\ntunnels_per_client = 100000\n"))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

@@ -102,7 +102,7 @@ func BenchmarkLookup(b *testing.B) {
 				}
 				i++
 			}
-			if in == 0 || in == i && i > 1000 {
+			if i > 1000 && (in == 0 || in == i) {
 				b.Errorf("%d of %d are in", in, i)
 			}
 		})
