@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync/atomic"
 )
 
 // A Dialer opens connections. It has the method set of
@@ -48,6 +49,8 @@ type Chain struct {
 	top    Dialer
 	layers []*layer
 	hops   []string
+
+	dialing atomic.Int64
 }
 
 // New nests hops over base: base reaches hops[0], hops[0] reaches hops[1], and
@@ -117,8 +120,14 @@ func (c *Chain) DialContext(ctx context.Context, network, addr string) (net.Conn
 	default:
 		return nil, &net.OpError{Op: "dial", Net: network, Err: errors.ErrUnsupported}
 	}
+	c.dialing.Add(1)
+	defer c.dialing.Add(-1)
 	return c.top.DialContext(ctx, network, addr)
 }
+
+// Dialing returns how many dials are in progress. While there are any, to close the
+// chain would have them fail.
+func (c *Chain) Dialing() int { return int(c.dialing.Load()) }
 
 // Dial is DialContext without a context, for golang.org/x/net/proxy.Dialer.
 func (c *Chain) Dial(network, addr string) (net.Conn, error) {

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -26,8 +27,27 @@ type Client struct {
 	Timeouts  ClientTimeouts `toml:"timeouts"`
 	Limits    Limits         `toml:"limits"`
 	Control   Control        `toml:"control"`
+	Reload    Reload         `toml:"reload"`
 
 	report reporter
+	files  []string
+}
+
+// Files returns the paths of the file that c was loaded from and of those that are read along with
+// it: secrets, keys, certificates, lists.
+func (c *Client) Files() []string {
+	written := []string{c.Control.Socket}
+	for i := range c.Lists {
+		if c.Lists[i].URL != "" {
+			written = append(written, c.Lists[i].File) // by us
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(c.files), func(path string) bool { return slices.Contains(written, path) })
+}
+
+// Reload says when the file is read again, besides when that is asked for.
+type Reload struct {
+	Watch bool `toml:"watch"` // when it has changed, or a file that is read along with it; default false
 }
 
 // Listener is one address that takes SOCKS and HTTP proxy requests.
@@ -234,7 +254,7 @@ func ParseClient(name string, data []byte) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.report = d.source.errorf
+	c.report, c.files = d.source.errorf, append([]string{name}, d.files...)
 	c.check(d)
 	if err := d.err(); err != nil {
 		return nil, err

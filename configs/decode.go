@@ -29,6 +29,7 @@ type decoder struct {
 	dir    string // folder of the file
 	errs   Errors
 	failed map[string]bool // paths with an error of their own
+	files  []string        // that are named, ready to open
 }
 
 // decode parses data into the struct that into points at. It returns an error
@@ -185,6 +186,9 @@ func (d *decoder) value(v reflect.Value, in any, path string, f field) {
 		if s, ok := d.text(in, path, "a string", `write it in "quotes"`); ok {
 			if f.path && !filepath.IsAbs(s) {
 				s = filepath.Join(d.dir, s)
+			}
+			if f.path {
+				d.files = append(d.files, s)
 			}
 			v.SetString(s)
 		}

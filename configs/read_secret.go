@@ -59,6 +59,7 @@ func (d *decoder) secretFile(file, path string) string {
 	if !filepath.IsAbs(file) {
 		file = filepath.Join(d.dir, file)
 	}
+	d.files = append(d.files, file)
 	value, err := readShort(file)
 	if err != nil {
 		var pathErr *fs.PathError

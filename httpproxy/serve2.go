@@ -64,11 +64,8 @@ func (s *Server) sessions() *sessions {
 }
 
 // close tells the clients to open no more streams here (GOAWAY, RFC 9113 §6.8).
-func (h *sessions) close() {
-	h.once.Do(func() {})
-	if h.base == nil {
-		return
-	}
+func (h *sessions) close(s *Server) {
+	s.sessions() // lest one that begins now has none
 	now, cancel := context.WithCancel(context.Background())
 	cancel()
 	_ = h.base.Shutdown(now) // the streams have their own time

@@ -54,6 +54,7 @@ type Server struct {
 
 	targets targets
 	h2      sessions
+	rest    rest
 }
 
 // ServeConn serves one client until it leaves, ctx ends, it breaks the
@@ -77,9 +78,11 @@ func (s *Server) ServeConn(ctx context.Context, conn net.Conn) error {
 }
 
 // Close closes the conns to targets that are kept for further requests, and has
-// clients on HTTP/2 begin no more of these.
+// clients begin no more of these: those on HTTP/2 are told, and the conns of others are closed when
+// they have their answer.
 func (s *Server) Close() error {
-	s.h2.close()
+	s.rest.close()
+	s.h2.close(s)
 	s.targets.close()
 	return nil
 }
@@ -88,7 +91,7 @@ func (s *Server) limit() time.Duration     { return orElse(s.Limit, 10*time.Seco
 func (s *Server) idleLimit() time.Duration { return orElse(s.IdleLimit, 2*time.Minute) }
 
 // moveLimit is how long a body may make no progress: the relay's limit.
-func (s *Server) moveLimit() time.Duration { return orElse(s.Relay.IdleLimit, 10*time.Minute) }
+func (s *Server) moveLimit() time.Duration { return s.Relay.Limits().IdleLimit }
 
 // readers is of *bufio.Reader with room for an ordinary head.
 var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4<<10) }}
@@ -173,7 +176,13 @@ func (c *client) readHead() ([]byte, error) {
 	if err := c.conn.SetReadDeadline(time.Now().Add(wait)); err != nil {
 		return nil, err
 	}
+	if c.served && !c.s.rest.begin(c) {
+		return nil, nil
+	}
 	b, err := c.br.Peek(1)
+	if c.served {
+		c.s.rest.end(c)
+	}
 	if err != nil {
 		if err == io.EOF || c.served && errors.Is(err, os.ErrDeadlineExceeded) {
 			err = nil

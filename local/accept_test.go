@@ -58,11 +58,13 @@ func accepting(t *testing.T, f *fakeListener, log io.Writer, more string) (s *Se
 		t.Fatal(err)
 	}
 	q := relay.Request{Listener: "test"}
-	s.listeners = []*listener{{
-		Listener: f, limit: 10 * time.Second,
+	d := &door{Listener: f}
+	d.role.Store(&role{
+		limit: 10 * time.Second,
 		socks: &socks.Server{Relay: s.relay, Limit: 10 * time.Second, Request: q},
 		http:  &httpproxy.Server{Relay: s.relay, Limit: 10 * time.Second, Request: q},
-	}}
+	})
+	s.in.doors = []*door{d}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(ctx) }()
@@ -169,7 +171,7 @@ func TestCrowd(t *testing.T) {
 		f := &fakeListener{}
 		var log strings.Builder
 		s, stop := accepting(t, f, &log, "[limits]\nhandshakes = 3\nhandshakes_per_client = 2\n[timeouts]\nhandshake = \"1h\"\n")
-		s.listeners[0].limit = time.Hour
+		s.in.doors[0].role.Load().limit = time.Hour
 		host := testnet.New()
 		l, err := host.Host("192.0.2.1").Listen(":1080")
 		if err != nil {

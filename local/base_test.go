@@ -52,7 +52,7 @@ func TestBoundBase(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	c, err := s.plan.table[0].To.DialContext(t.Context(), "tcp", "target.example:7")
+	c, err := s.now().table[0].To.DialContext(t.Context(), "tcp", "target.example:7")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func TestCongestionIsSaid(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	c, err := s.plan.table[0].To.DialContext(t.Context(), "tcp", "target.example:7")
+	c, err := s.now().table[0].To.DialContext(t.Context(), "tcp", "target.example:7")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +130,7 @@ func TestUnixHop(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	c, err := s.plan.table[0].To.DialContext(t.Context(), "tcp", "target.example:7")
+	c, err := s.now().table[0].To.DialContext(t.Context(), "tcp", "target.example:7")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"slices"
 
@@ -58,6 +59,9 @@ func (p Path) Direct() bool { return p.To == configs.Direct }
 
 // plan is what a configuration comes to, before anything is listened on.
 type plan struct {
+	config  *configs.Client
+	limits  configs.Limits
+	files   map[string][sha256.Size]byte // what hops were made of, by path
 	chains  map[string]*chain.Chain
 	table   route.Table
 	paths   []Path
@@ -69,42 +73,56 @@ type plan struct {
 	notes   []string         // what is asked for, and done without
 }
 
-func (p *plan) close() {
-	for _, c := range p.chains {
-		_ = c.Close()
+// close closes the chains that other, which may be nil, does not have as well.
+func (p *plan) close(other *plan) {
+	for name, c := range p.chains {
+		if other == nil || other.chains[name] != c {
+			_ = c.Close()
+		}
 	}
 }
 
-// build makes chains and rules over base. Errors have their place in the file.
-func build(c *configs.Client, base chain.Dialer) (*plan, error) {
-	p := &plan{chains: make(map[string]*chain.Chain)}
-	b, err := newBuilder(c, base, p.note)
-	if err != nil {
+// build makes chains and rules over base. What is the same in old, which may be nil, is
+// taken from there. Errors have their place in the file.
+func build(c *configs.Client, base chain.Dialer, old *plan) (*plan, error) {
+	p := &plan{config: c, limits: limitsOf(c.Limits, openFiles()), chains: make(map[string]*chain.Chain)}
+	if err := p.build(base, old); err != nil {
+		p.close(old)
 		return nil, err
 	}
+	return p, nil
+}
+
+func (p *plan) build(base chain.Dialer, old *plan) error {
+	c := p.config
+	b, err := newBuilder(c, base, p.note)
+	if err != nil {
+		return err
+	}
+	p.files = digests(c)
 	reach := make(map[string]Path)
 	for _, name := range b.targets() {
 		ch, path, err := b.chain(name)
 		if err != nil {
-			p.close()
-			return nil, err
+			return err
+		}
+		if same := old.chain(name, p); same != nil {
+			_ = ch.Close()
+			ch = same
 		}
 		p.chains[name], reach[name] = ch, path
 	}
-	if err := p.rules(c, base, reach); err != nil {
-		p.close()
-		return nil, err
+	if err := p.rules(c, base, reach, old); err != nil {
+		return err
 	}
 	if err := p.forwards(c, base, reach); err != nil {
-		p.close()
-		return nil, err
+		return err
 	}
 	if err := p.dnsWays(c, base, reach); err != nil {
-		p.close()
-		return nil, err
+		return err
 	}
 	p.paths = append(p.paths, p.asides...)
-	return p, nil
+	return nil
 }
 
 // way returns the dialer that is named by the key "to" of a table, nil for

@@ -4,13 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 
+	"github.com/byway-proxy/byway/configs"
 	"github.com/byway-proxy/byway/internal/control"
 )
 
 // Control listens at path for what the server is told while it serves. It is for a path
 // that the configuration does not give, and comes before [Server.Serve].
 func (s *Server) Control(ctx context.Context, path string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.listenControl(ctx, path)
+}
+
+func (s *Server) listenControl(ctx context.Context, path string) error {
 	l, err := control.Listen(ctx, path)
 	if errors.Is(err, errors.ErrUnsupported) {
 		err = errors.New("sockets have no mode on this system")
@@ -22,22 +30,65 @@ func (s *Server) Control(ctx context.Context, path string) error {
 	return nil
 }
 
-// listenControl listens where the configuration says.
-func (s *Server) listenControl(ctx context.Context) error {
-	path := s.config.Control.Socket
-	if path == "" || !s.config.Control.Serve {
+// moveControl listens where p says, unless that is done. A socket that the
+// configuration did not ask for stays. s.mu is held.
+func (s *Server) moveControl(ctx context.Context, p *plan) error {
+	c := &p.config.Control
+	if s.control != nil && c.Serve && (c.Socket == "" || c.Socket == s.control.Addr().String()) {
 		return nil
 	}
-	if err := s.Control(ctx, path); err != nil {
-		return s.config.Errorf("control.socket", "%w", err)
+	before := s.control
+	if c.Serve && c.Socket != "" {
+		if err := s.listenControl(ctx, c.Socket); err != nil {
+			return p.config.Errorf("control.socket", "%w", err)
+		}
+		if run, l := s.serving, s.control; run != nil {
+			run.accept(func() { s.serveControl(run.ctx, l) })
+		}
+	} else {
+		s.control = nil
+	}
+	if before != nil {
+		_ = before.Close()
 	}
 	return nil
 }
 
 // serveControl does what it is told until the listener is closed.
-func (s *Server) serveControl(ctx context.Context) {
-	c := &control.Server{Commands: map[string]control.Command{"newid": s.newIdentity}}
-	c.Serve(ctx, s.control)
+func (s *Server) serveControl(ctx context.Context, l net.Listener) {
+	c := &control.Server{Commands: map[string]control.Command{"newid": s.newIdentity, "reload": s.reload}}
+	c.Serve(ctx, l)
+}
+
+// LoadFrom says where the configuration is read from when "reload" is asked for by the
+// control socket. It comes before [Server.Serve].
+func (s *Server) LoadFrom(load func() (*configs.Client, error)) { s.load = load }
+
+func (s *Server) reload(ctx context.Context, args []string) (string, error) {
+	switch {
+	case len(args) > 0:
+		return "", errors.New("reload takes no arguments")
+	case s.load == nil:
+		return "", errors.New("this byway has no configuration file")
+	}
+	d, err := s.ReloadFrom(ctx, s.load)
+	if err != nil {
+		return "", err
+	}
+	return d.String(), nil
+}
+
+// ReloadFrom is [Server.Reload] with what load returns. Failures are logged.
+func (s *Server) ReloadFrom(ctx context.Context, load func() (*configs.Client, error)) (Difference, error) {
+	c, err := load()
+	var d Difference
+	if err == nil {
+		d, err = s.Reload(ctx, c)
+	}
+	if err != nil {
+		s.log.Error("not reloaded: all is as it was", "error", err)
+	}
+	return d, err
 }
 
 func (s *Server) newIdentity(_ context.Context, args []string) (string, error) {
@@ -45,7 +96,10 @@ func (s *Server) newIdentity(_ context.Context, args []string) (string, error) {
 		return "", errors.New("newid takes no arguments")
 	}
 	s.relay.NewIdentity()
-	for _, n := range s.names {
+	s.mu.Lock()
+	names := s.in.names
+	s.mu.Unlock()
+	for _, n := range names {
 		n.Forget()
 	}
 	live := s.relay.Live()

@@ -54,13 +54,13 @@ func TestNotLoopback(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if l, err := s.openTCP(t.Context(), "localhost:0", false, "listen[0].address"); err != nil {
+	if l, err := openTCP(t.Context(), s.now().config, "localhost:0", false, "listen[0].address"); err != nil {
 		t.Errorf("localhost: %v", err)
 	} else {
 		_ = l.Close()
 	}
 	for _, address := range []string{":0", "0.0.0.0:0"} {
-		l, err := s.openTCP(t.Context(), address, false, "listen[0].address")
+		l, err := openTCP(t.Context(), s.now().config, address, false, "listen[0].address")
 		if err == nil {
 			_ = l.Close()
 			t.Errorf("%q is listened on, at %v", address, l.Addr())
@@ -69,7 +69,7 @@ func TestNotLoopback(t *testing.T) {
 		if !strings.Contains(err.Error(), "2:11: listen[0].address: ") || !strings.Contains(err.Error(), "other machines can reach") {
 			t.Errorf("%q: %v", address, err)
 		}
-		if l, err = s.openTCP(t.Context(), address, true, "listen[0].address"); err != nil {
+		if l, err = openTCP(t.Context(), s.now().config, address, true, "listen[0].address"); err != nil {
 			t.Errorf("%q with open: %v", address, err)
 		} else {
 			_ = l.Close()

@@ -2,8 +2,10 @@ package local
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -18,6 +20,9 @@ type nameServer struct {
 	*names.Server
 	packets *net.UDPConn
 	conns   net.Listener
+
+	of  configs.DNS  // what it is made of,
+	way chain.Dialer // and leads to its upstreams
 }
 
 // dnsWays decides by which way the servers of each [[dns]] are reached, now and for good.
@@ -38,59 +43,72 @@ func (p *plan) dnsWays(c *configs.Client, base chain.Dialer, reach map[string]Pa
 	return nil
 }
 
-// DNS returns the addresses of the DNS listeners, in the order of the file, once they are
-// open.
-func (s *Server) DNS() []net.Addr {
-	var all []net.Addr
-	for _, n := range s.names {
-		all = append(all, n.packets.LocalAddr())
-	}
-	return all
-}
-
-// listenDNS listens for DNS listener i.
-func (s *Server) listenDNS(ctx context.Context, i int) error {
-	c := &s.config.DNS[i]
-	n, err := s.openDNS(ctx, c, fmt.Sprintf("dns[%d].listen", i))
-	if err != nil {
-		return err
-	}
-	at := n.packets.LocalAddr().String()
+// newNameServer makes the server of DNS listener i of p at open sockets.
+func (s *Server) newNameServer(p *plan, i int, packets *net.UDPConn, conns net.Listener) (*nameServer, error) {
+	c, at := &p.config.DNS[i], packets.LocalAddr().String()
 	config := names.Config{
-		Relay: s.relay, Way: s.plan.dns[i], Listener: at,
+		Relay: s.relay, Way: p.dns[i], Listener: at,
 		Zero: c.Blocked == configs.BlockedZero, Cache: int(c.Cache), //nolint:gosec // configs gives no more than MostCached
 		Blocked: func(name string, client net.Addr) bool {
-			d, _ := s.plan.table.DecideName(relay.Request{Addr: name, Client: client, Listener: at}, time.Now())
+			d, _ := s.now().table.DecideName(relay.Request{Addr: name, Client: client, Listener: at}, time.Now())
 			return d.Dialer == nil
 		},
 	}
 	for _, u := range c.Upstreams {
 		config.Upstreams = append(config.Upstreams, string(u))
 	}
-	if n.Server, err = names.New(config); err != nil {
-		n.deafen()
-		return s.config.Errorf(fmt.Sprintf("dns[%d].upstream", i), "%w", err)
+	server, err := names.New(config)
+	if err != nil {
+		return nil, p.config.Errorf(fmt.Sprintf("dns[%d].upstream", i), "%w", err)
 	}
-	s.names = append(s.names, n)
-	return nil
+	return &nameServer{Server: server, packets: packets, conns: conns, of: *c, way: p.dns[i].Dialer}, nil
 }
 
-// openDNS opens one port for TCP and UDP.
-func (s *Server) openDNS(ctx context.Context, c *configs.DNS, key string) (*nameServer, error) {
+// openDNS opens the port of DNS listener i of p, for TCP and UDP.
+func openDNS(ctx context.Context, p *plan, i int) (*net.UDPConn, net.Listener, error) {
+	c, key := &p.config.DNS[i], fmt.Sprintf("dns[%d].listen", i)
 	for try := 1; ; try++ {
-		l, err := s.openTCP(ctx, c.Listen, c.Open, key)
+		l, err := openTCP(ctx, p.config, c.Listen, c.Open, key)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		p, err := listenUDP(l.Addr())
+		packets, err := listenUDP(l.Addr())
 		if err == nil {
-			return &nameServer{packets: p, conns: l}, nil
+			return packets, l, nil
 		}
 		_ = l.Close()
 		if _, port, _ := net.SplitHostPort(c.Listen); port != "0" || try == 20 { // else another port may be free
-			return nil, s.config.Errorf(key, "cannot be listened on: %w", err)
+			return nil, nil, p.config.Errorf(key, "cannot be listened on: %w", err)
 		}
 	}
+}
+
+// again returns the sockets of n once more: what comes to them is lost to neither,
+// and n can be deafened.
+func (n *nameServer) again() (packets *net.UDPConn, conns net.Listener, err error) {
+	l, ok := n.conns.(*net.TCPListener)
+	if !ok {
+		return nil, nil, errors.ErrUnsupported
+	}
+	if conns, err = copyOf(l, net.FileListener); err != nil {
+		return nil, nil, err
+	}
+	p, err := copyOf(n.packets, net.FilePacketConn)
+	if err != nil {
+		_ = conns.Close()
+		return nil, nil, err
+	}
+	return p.(*net.UDPConn), conns, nil
+}
+
+// copyOf returns of, made anew of a copy of its descriptor.
+func copyOf[T any](of interface{ File() (*os.File, error) }, from func(*os.File) (T, error)) (out T, err error) {
+	f, err := of.File()
+	if err != nil {
+		return out, err
+	}
+	defer f.Close() //nolint:errcheck // it was copied
+	return from(f)
 }
 
 // listenUDP listens by UDP where a listens by TCP.
@@ -116,9 +134,5 @@ func (n *nameServer) deafen() {
 	_ = n.conns.Close()
 }
 
-// closeNames ends what the DNS listeners have under way.
-func (s *Server) closeNames() {
-	for _, n := range s.names {
-		_ = n.Close()
-	}
-}
+// finish ends what n has under way: it is deaf.
+func (n *nameServer) finish() { _ = n.Close() }

@@ -108,7 +108,7 @@ func TestECH(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer s.Close()
-			conn, err := s.plan.table[0].To.DialContext(t.Context(), "tcp", echoes.Addr().String())
+			conn, err := s.now().table[0].To.DialContext(t.Context(), "tcp", echoes.Addr().String())
 			if test.sees == "proxy.example" {
 				if err != nil {
 					t.Fatal(err)

@@ -22,11 +22,11 @@ type Explanation struct {
 // Explain tells where q would go at a time, without any traffic. It asks what the
 // relay asks.
 func (s *Server) Explain(q relay.Request, at time.Time) Explanation {
-	d, i := s.plan.table.Decide(q, at)
+	d, i := s.now().table.Decide(q, at)
 	e := Explanation{Decision: d}
 	e.Target, _ = route.ParseTarget(q.Addr)
 	if i >= 0 {
-		e.Path = s.plan.paths[i]
+		e.Path = s.now().paths[i]
 	}
 	if e.Target.Name != "" {
 		e.Names = s.resolver(d, e.Path)
@@ -47,8 +47,8 @@ func (s *Server) resolver(d relay.Decision, p Path) string {
 		return "the far end of " + d.Via + ", never here"
 	}
 	last := p.Hops[len(p.Hops)-1]
-	for i := range s.config.Hops {
-		if h := &s.config.Hops[i]; h.Name == last && strings.HasPrefix(h.URL.Scheme, "socks4") && !strings.HasPrefix(h.URL.Scheme, "socks4a") {
+	for i := range s.now().config.Hops {
+		if h := &s.now().config.Hops[i]; h.Name == last && strings.HasPrefix(h.URL.Scheme, "socks4") && !strings.HasPrefix(h.URL.Scheme, "socks4a") {
 			return "nobody: the last hop, " + last + ", takes no names (SOCKS4), so the request fails"
 		}
 	}
@@ -58,12 +58,12 @@ func (s *Server) resolver(d relay.Decision, p Path) string {
 // Lint tells what is in the file and has no effect: rules that an earlier one leaves
 // nothing to, and what no rule leads to.
 func (s *Server) Lint() []*configs.Error {
-	c := s.config
+	c := s.now().config
 	var all []*configs.Error
 	warn := func(path, format string, args ...any) { all = append(all, c.Errorf(path, format, args...)) }
-	for _, shadow := range s.plan.table.Shadowed() {
+	for _, shadow := range s.now().table.Shadowed() {
 		warn(fmt.Sprintf("route[%d]", shadow.Rule), "is never reached, as the route at %s fits all that this one does; remove it, or put it first",
-			s.plan.table[shadow.By].Place)
+			s.now().table[shadow.By].Place)
 	}
 	named, lists := s.used()
 	for i := range c.Chains {
@@ -99,25 +99,25 @@ func (s *Server) used() (named, lists map[string]bool) {
 			in[name] = true
 		}
 	}
-	for _, r := range s.config.Routes {
+	for _, r := range s.now().config.Routes {
 		use(named, r.To, r.Lookup)
 		for _, m := range append([]configs.Match{r.Match}, r.Not...) {
 			use(lists, m.Lists...)
 		}
 	}
-	for _, f := range s.config.Forwards {
+	for _, f := range s.now().config.Forwards {
 		use(named, f.To)
 	}
-	for _, n := range s.config.DNS {
+	for _, n := range s.now().config.DNS {
 		use(named, n.Via)
 	}
-	for _, l := range s.config.Lists {
+	for _, l := range s.now().config.Lists {
 		use(named, l.Via)
 	}
-	for _, ch := range s.config.Chains {
+	for _, ch := range s.now().config.Chains {
 		use(named, ch.Hops...)
 	}
-	for _, g := range s.config.Groups {
+	for _, g := range s.now().config.Groups {
 		use(named, g.Members...)
 	}
 	return named, lists

@@ -30,30 +30,20 @@ func (p *plan) forwards(c *configs.Client, base chain.Dialer, reach map[string]P
 	return nil
 }
 
-// forward listens at the address of forward i, which it returns.
-func (s *Server) forward(ctx context.Context, i int) (net.Addr, error) {
-	f := &s.config.Forwards[i]
-	if f.Network == configs.UDP {
-		u, err := s.forwardUDP(i)
-		if err != nil {
-			return nil, err
-		}
-		s.forwards = append(s.forwards, u)
-		return u.socket.LocalAddr(), nil
-	}
-	l, err := s.openTCP(ctx, f.Listen, f.Open, fmt.Sprintf("forward[%d].listen", i))
-	if err != nil {
-		return nil, err
-	}
-	s.listeners = append(s.listeners, &listener{Listener: l, request: &relay.Request{
-		Network: "tcp", Addr: f.Target, Listener: l.Addr().String(), Decided: &s.plan.ways[i],
-	}})
-	return l.Addr(), nil
+// forwardRole is that of the door of forward i, which is of TCP, at an address.
+func forwardRole(p *plan, i int, address string) *role {
+	return &role{at: address, request: forwardRequest(p, i, address)}
 }
 
-// serveForward carries c to the target of the forward l.
-func (s *Server) serveForward(ctx context.Context, l *listener, c net.Conn) {
-	q := *l.request
+// forwardRequest is what each request of forward i is, save for the client.
+func forwardRequest(p *plan, i int, address string) *relay.Request {
+	f := &p.config.Forwards[i]
+	return &relay.Request{Network: string(f.Network), Addr: f.Target, Listener: address, Decided: &p.ways[i]}
+}
+
+// serveForward carries c to the target of the forward of r.
+func (s *Server) serveForward(ctx context.Context, r *role, c net.Conn) {
+	q := *r.request
 	q.Client = c.RemoteAddr()
 	_ = s.relay.Serve(ctx, &forwarded{conn: c, request: q}) // the trace has been told
 }

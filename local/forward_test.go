@@ -124,7 +124,7 @@ func lab(t *testing.T, n *testnet.Network, dialer chain.Dialer, trace *relay.Tra
 		t.Fatal(err)
 	}
 	q := relay.Request{Network: "udp", Addr: "target.example:53", Decided: &relay.Decision{Dialer: dialer}}
-	u = newUDPForward(socket, q, &relay.Relay{Trace: trace})
+	u = newUDPForward(socket, &q, &relay.Relay{Trace: trace})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() {
@@ -163,7 +163,7 @@ func TestFlowConforms(t *testing.T) {
 			t.Fatal(err)
 		}
 		far := clientOf(t, n, "192.0.2.9")
-		u := newUDPForward(socket, relay.Request{}, &relay.Relay{})
+		u := newUDPForward(socket, &relay.Request{}, &relay.Relay{})
 		f := &udpFlow{of: u, client: netip.MustParseAddrPort(far.LocalAddr().String())}
 		u.flows[f.client] = f
 		done := make(chan struct{})

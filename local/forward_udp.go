@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -36,7 +37,8 @@ type packetConn interface {
 // client's address. A flow lasts until the relay finds it idle.
 type udpForward struct {
 	socket  packetConn
-	request relay.Request // what each is, save for the client
+	key     string                        // of the address, as the file has it
+	request atomic.Pointer[relay.Request] // what each is, save for the client
 	relay   *relay.Relay
 
 	mu    sync.Mutex
@@ -45,27 +47,28 @@ type udpForward struct {
 	wg    sync.WaitGroup
 }
 
-// forwardUDP listens at the address of forward i.
-func (s *Server) forwardUDP(i int) (*udpForward, error) {
-	f := &s.config.Forwards[i]
+// openUDP listens at the address of forward i of p.
+func openUDP(p *plan, i int) (*net.UDPConn, error) {
+	f := &p.config.Forwards[i]
 	key := fmt.Sprintf("forward[%d].listen", i)
 	at, err := net.ResolveUDPAddr("udp", f.Listen)
 	if err != nil {
-		return nil, s.config.Errorf(key, "cannot be listened on: %w", err)
+		return nil, p.config.Errorf(key, "cannot be listened on: %w", err)
 	}
-	if !f.Open && !at.IP.IsLoopback() {
-		return nil, s.config.Errorf(key, "%q is %v here, which other machines can reach; listen on 127.0.0.1", f.Listen, at)
+	if err := within(p.config, at, f.Listen, f.Open, key); err != nil {
+		return nil, err
 	}
 	socket, err := net.ListenUDP("udp", at)
 	if err != nil {
-		return nil, s.config.Errorf(key, "cannot be listened on: %w", err)
+		return nil, p.config.Errorf(key, "cannot be listened on: %w", err)
 	}
-	q := relay.Request{Network: "udp", Addr: f.Target, Listener: socket.LocalAddr().String(), Decided: &s.plan.ways[i]}
-	return newUDPForward(socket, q, s.relay), nil
+	return socket, nil
 }
 
-func newUDPForward(socket packetConn, q relay.Request, r *relay.Relay) *udpForward {
-	return &udpForward{socket: socket, request: q, relay: r, flows: make(map[netip.AddrPort]*udpFlow)}
+func newUDPForward(socket packetConn, q *relay.Request, r *relay.Relay) *udpForward {
+	u := &udpForward{socket: socket, relay: r, flows: make(map[netip.AddrPort]*udpFlow)}
+	u.request.Store(q)
+	return u
 }
 
 // serve takes datagrams until u is closed. ctx bounds the flows.
@@ -98,7 +101,7 @@ func (u *udpForward) take(ctx context.Context, b []byte, from netip.AddrPort) {
 			return
 		}
 		if len(u.flows) >= maxFlows {
-			u.relay.Trace.Bad(u.request.Listener, errFlows)
+			u.relay.Trace.Bad(u.request.Load().Listener, errFlows)
 			return
 		}
 		f = &udpFlow{of: u, client: from}
@@ -110,7 +113,7 @@ func (u *udpForward) take(ctx context.Context, b []byte, from netip.AddrPort) {
 
 // carry serves a flow to its end.
 func (u *udpForward) carry(ctx context.Context, f *udpFlow) {
-	q := u.request
+	q := *u.request.Load()
 	q.Client = net.UDPAddrFromAddrPort(f.client)
 	p := &forwarded{conn: f, request: q}
 	if err := u.relay.Serve(ctx, p); err != nil && !p.accepted && ctx.Err() == nil {

@@ -15,16 +15,24 @@ var errCrowd = errors.New("too many connections without a request at once; see [
 // A gate bounds the connections that have not come as far as a request: of those
 // a tunnel's is none any more.
 type gate struct {
+	mu        sync.Mutex
 	all, each int // of each client
-
-	mu      sync.Mutex
-	in      int
-	clients map[any]int
-	told    time.Time // when the last refusal was logged
+	in        int
+	clients   map[any]int
+	told      time.Time // when the last refusal was logged
 }
 
 func newGate(l configs.Limits) *gate {
-	return &gate{all: int(l.Handshakes), each: int(l.HandshakesPerClient), clients: make(map[any]int)} //nolint:gosec // configs gives no others
+	g := &gate{clients: make(map[any]int)}
+	g.set(l)
+	return g
+}
+
+// set changes the bounds. Nobody who is in has to leave.
+func (g *gate) set(l configs.Limits) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.all, g.each = int(l.Handshakes), int(l.HandshakesPerClient) //nolint:gosec // configs gives no others
 }
 
 // A ticket is the place of one connection.
@@ -94,17 +102,17 @@ func (g *gate) tell() bool {
 }
 
 // refuse closes a connection for which there is no place, without reading from it.
-func (s *Server) refuse(l *listener, c net.Conn) {
+func (s *Server) refuse(r *role, c net.Conn) {
 	_ = c.Close()
-	s.relay.Trace.Bad(l.Addr().String(), errCrowd)
+	s.relay.Trace.Bad(r.at, errCrowd)
 	if s.gate.tell() {
-		s.log.Warn("connections are closed", "listener", l.Addr().String(), "error", errCrowd)
+		s.log.Warn("connections are closed", "listener", r.at, "error", errCrowd)
 	}
 }
 
 // clientOf tells whom a new connection counts for, or nil where that is told later.
-func (l *listener) clientOf(c net.Conn) any {
-	if l.allowed.unix || l.allowed.isProxy(c) {
+func (r *role) clientOf(c net.Conn) any {
+	if r.allowed.unix || r.allowed.isProxy(c) {
 		return nil
 	}
 	return relay.ClientOf(c.RemoteAddr())

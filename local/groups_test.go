@@ -86,11 +86,11 @@ func (l *hosts) kill(name string, silently bool) {
 // build makes the plan of hops of these names, with more of a file.
 func (l *hosts) build(hops []string, more string) *plan {
 	l.t.Helper()
-	p, err := build(parse(l.t, labConfig(hops, more)), l.base)
+	p, err := build(parse(l.t, labConfig(hops, more)), l.base, nil)
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	l.t.Cleanup(p.close)
+	l.t.Cleanup(func() { p.close(nil) })
 	return p
 }
 
@@ -277,11 +277,11 @@ spares = 0
 [[route]]
 to = "c"
 `)
-		p, err := build(c, l.base)
+		p, err := build(c, l.base, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer p.close()
+		defer p.close(nil)
 		expect(t, "by b", l.way(p, "c", chain.Identity{}), "b > a")
 		expect(t, "by a", l.way(p, "c", chain.Identity{}), "a > a")
 		want := []Head{{"b", "b:1080, by interface eth1, its name resolved by this system"}, {"a", "a:1080, directly, its name resolved by this system"}}

@@ -1,7 +1,6 @@
 package local
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -9,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"sync"
 
 	"github.com/byway-proxy/byway/chain"
 	"github.com/byway-proxy/byway/configs"
@@ -19,14 +17,14 @@ import (
 
 // readLists makes the lists, with the contents that are on disk. One that is to be
 // fetched may have none yet.
-func (p *plan) readLists(c *configs.Client, base chain.Dialer, reach map[string]Path) error {
+func (p *plan) readLists(c *configs.Client, base chain.Dialer, reach map[string]Path, old *plan) error {
 	p.lists = make(map[string]*route.List, len(c.Lists))
 	for i := range c.Lists {
 		l := &c.Lists[i]
 		p.lists[l.Name] = route.NewList(l.Name)
 		read := p.readFile
 		if l.URL != "" {
-			read = func(c *configs.Client, i int) error { return p.source(c, i, base, reach) }
+			read = func(c *configs.Client, i int) error { return p.source(c, i, base, reach, old) }
 		}
 		if err := read(c, i); err != nil {
 			return err
@@ -58,7 +56,7 @@ func (p *plan) readFile(c *configs.Client, i int) error {
 }
 
 // source prepares list i, which comes from a URL, with what was kept of it.
-func (p *plan) source(c *configs.Client, i int, base chain.Dialer, reach map[string]Path) error {
+func (p *plan) source(c *configs.Client, i int, base chain.Dialer, reach map[string]Path, old *plan) error {
 	l, path := &c.Lists[i], fmt.Sprintf("list[%d]", i)
 	s := &lists.Source{
 		List: p.lists[l.Name], Options: route.ListOptions{Subdomains: l.Subdomains}, URL: string(l.URL), File: l.File,
@@ -79,14 +77,19 @@ func (p *plan) source(c *configs.Client, i int, base chain.Dialer, reach map[str
 			return c.Errorf(path, "there is no folder to keep it in (%w); name a file", err)
 		}
 	}
+	way.List = l
+	p.asides = append(p.asides, way)
+	if same := old.kept(l, s.Dialer); same != nil { // in use, and being kept fresh
+		p.lists[l.Name], p.sources = same.List, append(p.sources, same)
+		return nil
+	}
 	switch err := s.Load(); {
 	case err != nil:
 		p.note(fmt.Sprintf("list %q: what was kept of it is no good: %v", l.Name, err))
 	case s.List.Contents() == nil:
 		p.note(fmt.Sprintf("list %q: it was not fetched yet; until it is, what depends on it is blocked", l.Name))
 	}
-	way.List = l
-	p.sources, p.asides = append(p.sources, s), append(p.asides, way)
+	p.sources = append(p.sources, s)
 	return nil
 }
 
@@ -98,15 +101,6 @@ func cacheFile(l *configs.List) (string, error) {
 	}
 	sum := sha256.Sum256([]byte(l.Name + "\x00" + string(l.URL)))
 	return filepath.Join(dir, "byway", "lists", hex.EncodeToString(sum[:8])+".txt"), nil
-}
-
-// keepLists keeps the lists from URLs fresh until ctx ends.
-func (s *Server) keepLists(ctx context.Context) {
-	var wg sync.WaitGroup
-	for _, source := range s.plan.sources {
-		wg.Go(func() { source.Run(ctx, listTrace(s.log)) })
-	}
-	wg.Wait()
 }
 
 func listTrace(log *slog.Logger) *lists.Trace {

@@ -108,7 +108,7 @@ func TestListThroughChain(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer next.Close()
-	if got := next.plan.lists["ads"].Contents(); got == nil || got.Len() != 1 {
+	if got := next.now().lists["ads"].Contents(); got == nil || got.Len() != 1 {
 		t.Errorf("kept: %+v", got)
 	}
 }

@@ -15,40 +15,65 @@ import (
 	"github.com/byway-proxy/byway/internal/sockets"
 )
 
-// open listens at the address of listener i, and tells whom to take there.
-func (s *Server) open(ctx context.Context, i int) (net.Listener, peers, error) {
-	c := &s.config.Listeners[i]
+// open listens at the address of listener i of p.
+func open(ctx context.Context, p *plan, i int) (net.Listener, error) {
+	c := &p.config.Listeners[i]
 	key := fmt.Sprintf("listen[%d].", i)
 	path, ok := c.Socket()
 	if !ok {
-		l, err := s.openTCP(ctx, c.Address, c.Open || len(c.Users) > 0, key+"address")
-		return l, peersOf(c), err
+		return openTCP(ctx, p.config, c.Address, c.Open || len(c.Users) > 0, key+"address")
 	}
-	if c.AllowUIDs != nil && !sockets.TellsPeer {
-		return nil, peers{}, s.config.Errorf(key+"allow_uids", "this system does not tell who connects; remove it, and use mode")
+	if err := tellsPeer(p.config, i); err != nil {
+		return nil, err
 	}
 	l, err := sockets.Listen(ctx, path, c.Mode)
 	if errors.Is(err, errors.ErrUnsupported) {
 		err = errors.New("sockets have no mode on this system; listen on 127.0.0.1")
 	}
 	if err != nil {
-		return nil, peers{}, s.config.Errorf(key+"address", "cannot be listened on: %w", err)
+		return nil, p.config.Errorf(key+"address", "cannot be listened on: %w", err)
 	}
-	return l, peersOf(c), nil
+	return l, nil
+}
+
+// tellsPeer returns an error if listener i wants to know of the system what that does not tell.
+func tellsPeer(c *configs.Client, i int) error {
+	if c.Listeners[i].AllowUIDs != nil && !sockets.TellsPeer {
+		return c.Errorf(fmt.Sprintf("listen[%d].allow_uids", i), "this system does not tell who connects; remove it, and use mode")
+	}
+	return nil
 }
 
 // openTCP listens at host:port. Unless that may be beyond loopback, it makes sure
 // that it is not: "localhost" is what this system says it is.
-func (s *Server) openTCP(ctx context.Context, address string, beyond bool, key string) (net.Listener, error) {
+func openTCP(ctx context.Context, c *configs.Client, address string, beyond bool, key string) (net.Listener, error) {
 	l, err := (&net.ListenConfig{KeepAlive: keepAlive, Control: keepAlives}).Listen(ctx, "tcp", address)
 	if err != nil {
-		return nil, s.config.Errorf(key, "cannot be listened on: %w", err)
+		return nil, c.Errorf(key, "cannot be listened on: %w", err)
 	}
-	if at, ok := l.Addr().(*net.TCPAddr); !beyond && (!ok || !at.IP.IsLoopback()) {
+	if err := within(c, l.Addr(), address, beyond, key); err != nil {
 		_ = l.Close()
-		return nil, s.config.Errorf(key, "%q is %v here, which other machines can reach; listen on 127.0.0.1", address, l.Addr())
+		return nil, err
 	}
 	return l, nil
+}
+
+// within returns an error if a, which address stands for, is beyond loopback and may not be.
+func within(c *configs.Client, a net.Addr, address string, beyond bool, key string) error {
+	if beyond {
+		return nil
+	}
+	switch a := a.(type) {
+	case *net.TCPAddr:
+		if a.IP.IsLoopback() {
+			return nil
+		}
+	case *net.UDPAddr:
+		if a.IP.IsLoopback() {
+			return nil
+		}
+	}
+	return c.Errorf(key, "%q is %v here, which other machines can reach; listen on 127.0.0.1", address, a)
 }
 
 // peers says who may be at the other end of a conn, and who speaks for others.

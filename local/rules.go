@@ -13,8 +13,8 @@ import (
 )
 
 // rules makes the table of the routes.
-func (p *plan) rules(c *configs.Client, base chain.Dialer, reach map[string]Path) error {
-	if err := p.readLists(c, base, reach); err != nil {
+func (p *plan) rules(c *configs.Client, base chain.Dialer, reach map[string]Path, old *plan) error {
+	if err := p.readLists(c, base, reach, old); err != nil {
 		return err
 	}
 	countries, err := countriesOf(c)

@@ -36,29 +36,29 @@ func listenerTLS(c *configs.Client, i int) (*tls.Config, *x509.Certificate, erro
 
 var errInTheClear = errors.New("a client in the clear, where TLS is asked for")
 
-// greet waits for the first bytes of a client, those within TLS if l has that, and
+// greet waits for the first bytes of a client, those within TLS if r has that, and
 // tells what it speaks. On failure c is still the caller's.
-func (l *listener) greet(ctx context.Context, c net.Conn) (protocol, net.Conn, error) {
-	if l.tls != nil {
+func (r *role) greet(ctx context.Context, c net.Conn) (protocol, net.Conn, error) {
+	if r.tls != nil {
 		var err error
-		if c, err = l.secure(ctx, c); err != nil {
+		if c, err = r.secure(ctx, c); err != nil {
 			return 0, nil, err
 		}
 	}
-	return sniff(c, l.limit)
+	return sniff(c, r.limit)
 }
 
 // secure does the TLS, within the limit. It takes nothing else: a client that speaks
 // in the clear would go on to send its password so.
-func (l *listener) secure(ctx context.Context, c net.Conn) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, l.limit)
+func (r *role) secure(ctx context.Context, c net.Conn) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.limit)
 	defer cancel()
-	speaks, c, err := sniff(c, l.limit)
+	speaks, c, err := sniff(c, r.limit)
 	switch {
 	case err != nil:
 		return nil, err
 	case speaks == speaksTLS:
-		t := tls.Server(c, l.tls)
+		t := tls.Server(c, r.tls)
 		if err := t.HandshakeContext(ctx); err != nil {
 			return nil, fmt.Errorf("TLS: %w", err)
 		}

@@ -183,7 +183,7 @@ func TestTLSHandshakeLimit(t *testing.T) {
 			a, b := testnet.Pipe(0)
 			_, _ = io.WriteString(a, hello)
 			began := time.Now()
-			_, err := (&listener{tls: &tls.Config{}, limit: 10 * time.Second}).secure(t.Context(), b)
+			_, err := (&role{tls: &tls.Config{}, limit: 10 * time.Second}).secure(t.Context(), b)
 			if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(began) != 10*time.Second {
 				t.Errorf("%v after %v", err, time.Since(began))
 			}

@@ -152,7 +152,7 @@ func dialHopTLS(t *testing.T, c *configs.Client, target, addr, test, want string
 		t.Fatalf("%s: %v", test, err)
 	}
 	defer s.Close()
-	conn, err := s.plan.table[0].To.DialContext(context.Background(), "tcp", target)
+	conn, err := s.now().table[0].To.DialContext(context.Background(), "tcp", target)
 	if err != nil {
 		if want == "" || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "hop 1/1 proxy: tls: ") {
 			t.Errorf("%s: error %q, want %q", test, err, want)

@@ -124,10 +124,3 @@ func (t *tunnel) carryDatagrams(client, target net.Conn) error {
 	t.close()
 	return err
 }
-
-func (r *Relay) flowIdleLimit() time.Duration {
-	if r.FlowIdleLimit > 0 {
-		return r.FlowIdleLimit
-	}
-	return time.Minute
-}

@@ -4,7 +4,39 @@ import (
 	"context"
 	"net"
 	"syscall"
+	"time"
 )
+
+// Limits are those of a [Relay]; the fields are told there.
+type Limits struct {
+	DialLimit, IdleLimit, FlowIdleLimit time.Duration
+	Limit, ClientLimit                  int
+}
+
+// SetLimits changes the limits of a relay that may be serving. Tunnels that are open
+// keep the idle limit they began with, and none is ended for being one too many.
+func (r *Relay) SetLimits(l Limits) { r.changed.Store(&l) }
+
+// Limits returns those in force, with the defaults filled in.
+func (r *Relay) Limits() Limits {
+	l := Limits{r.DialLimit, r.IdleLimit, r.FlowIdleLimit, r.Limit, r.ClientLimit}
+	if changed := r.changed.Load(); changed != nil {
+		l = *changed
+	}
+	for _, d := range []struct {
+		field *time.Duration
+		value time.Duration
+	}{{&l.DialLimit, 30 * time.Second}, {&l.IdleLimit, 10 * time.Minute}, {&l.FlowIdleLimit, time.Minute}} {
+		if *d.field <= 0 {
+			*d.field = d.value
+		}
+	}
+	return l
+}
+
+func (r *Relay) dialLimit() time.Duration     { return r.Limits().DialLimit }
+func (r *Relay) idleLimit() time.Duration     { return r.Limits().IdleLimit }
+func (r *Relay) flowIdleLimit() time.Duration { return r.Limits().FlowIdleLimit }
 
 // ErrLimit is the error of a request beyond [Relay.Limit] or [Relay.ClientLimit].
 // Its errno is EMFILE.
@@ -49,7 +81,8 @@ func handshakeOver(ctx context.Context) {
 // room takes a place for t among those of its client, unless there are too many.
 // The register's lock is held.
 func (l *register) room(t *tunnel) bool {
-	all, each := t.relay.Limit, t.relay.ClientLimit
+	limits := t.relay.Limits()
+	all, each := limits.Limit, limits.ClientLimit
 	if all > 0 && len(l.tunnels) >= all {
 		return false
 	}

@@ -78,7 +78,7 @@ func (f RouterFunc) Route(ctx context.Context, r Request) Decision { return f(ct
 var ErrClosed = errors.New("shutting down")
 
 // A Relay serves requests. Router is required: without one everything is
-// blocked. The fields must not change once it serves.
+// blocked. The fields must not change once it serves; [Relay.SetLimits] is for the limits.
 type Relay struct {
 	Router Router
 
@@ -104,21 +104,8 @@ type Relay struct {
 	rest    time.Duration // before a tunnel rests, for tests; 0 means the constant
 	live    register
 	dropped atomic.Int32           // requests that are kept waiting
+	changed atomic.Pointer[Limits] // what SetLimits said last; nil at first
 	epoch   atomic.Pointer[string] // of the identities; nil at first
-}
-
-func (r *Relay) dialLimit() time.Duration {
-	if r.DialLimit > 0 {
-		return r.DialLimit
-	}
-	return 30 * time.Second
-}
-
-func (r *Relay) idleLimit() time.Duration {
-	if r.IdleLimit > 0 {
-		return r.IdleLimit
-	}
-	return 10 * time.Minute
 }
 
 // Serve carries p to its end: it routes and dials, answers, and copies until

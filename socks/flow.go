@@ -21,13 +21,33 @@ type Flows struct {
 	Total          int // 0 means 4096; also of the associations, each of which holds a socket
 
 	live, associations atomic.Int64
+	changed            atomic.Pointer[[2]int]
+}
+
+// Set changes the bounds while they are in use. Flows that are open stay open.
+func (l *Flows) Set(perAssociation, total int) { l.changed.Store(&[2]int{perAssociation, total}) }
+
+// bounds returns those in force.
+func (l *Flows) bounds() (perAssociation, total int) {
+	perAssociation, total = l.PerAssociation, l.Total
+	if now := l.changed.Load(); now != nil {
+		perAssociation, total = now[0], now[1]
+	}
+	if perAssociation <= 0 {
+		perAssociation = 256
+	}
+	if total <= 0 {
+		total = 4096
+	}
+	return perAssociation, total
 }
 
 func (l *Flows) perAssociation() int {
-	if l == nil || l.PerAssociation <= 0 {
+	if l == nil {
 		return 256
 	}
-	return l.PerAssociation
+	each, _ := l.bounds()
+	return each
 }
 
 // take takes a place for a flow, if there is one.
@@ -44,10 +64,8 @@ func (l *Flows) leave() {
 }
 
 func (l *Flows) within(n *atomic.Int64) bool {
-	total := int64(l.Total)
-	if total <= 0 {
-		total = 4096
-	}
+	_, most := l.bounds()
+	total := int64(most)
 	if n.Add(1) > total {
 		n.Add(-1)
 		return false

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/byway-proxy/byway/configs"
+	"github.com/byway-proxy/byway/internal/control"
 )
 
 func main() { os.Exit(run()) }
@@ -36,7 +37,8 @@ func run() int {
 func text(err error) string {
 	var list configs.Errors
 	var one *configs.Error
-	if errors.As(err, &list) || errors.As(err, &one) {
+	var said control.Failure // which may be such errors
+	if errors.As(err, &list) || errors.As(err, &one) || errors.As(err, &said) {
 		return err.Error()
 	}
 	return "byway: " + err.Error()
@@ -52,7 +54,7 @@ func rootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(runCommand(), egressCommand(), demoCommand(), checkCommand(), explainCommand(), newidCommand(),
+	root.AddCommand(runCommand(), egressCommand(), demoCommand(), checkCommand(), explainCommand(), newidCommand(), reloadCommand(),
 		passwdCommand(), versionCommand())
 	return root
 }

@@ -68,6 +68,9 @@ func runCommand() *cobra.Command {
 			}
 		}
 		tell(logger, s, listeners, forwards, s.DNS())
+		if file != "" {
+			defer reloads(c.Context(), s, cfg, file, logger)()
+		}
 		return s.Serve(c.Context())
 	}
 	return c

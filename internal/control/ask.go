@@ -13,7 +13,13 @@ import (
 	"time"
 )
 
-// Ask has the byway at path do a command, and returns what it says. ctx bounds it all.
+// A Failure is why a command failed, in the words of the byway that was asked.
+type Failure string
+
+func (f Failure) Error() string { return string(f) }
+
+// Ask has the byway at path do a command, and returns what it says. ctx bounds it all. A
+// [Failure] is the command's own.
 func Ask(ctx context.Context, path, command string, args ...string) (string, error) {
 	c, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
 	switch {
@@ -42,7 +48,7 @@ func Ask(ctx context.Context, path, command string, args ...string) (string, err
 		return "", errors.New("the answer makes no sense; is it a byway of this version?")
 	}
 	if r.Error != "" {
-		return "", errors.New(r.Error)
+		return "", Failure(r.Error)
 	}
 	return r.Said, nil
 }

@@ -74,6 +74,8 @@ var ways = map[string]map[string]string{
 	},
 	"net.ResolveUDPAddr": {"local/forward_udp.go": "the address of a forward, as its listener's"},
 	"net.FileConn":       {"relay/park_linux.go": "a parked conn comes back"},
+	"net.FileListener":   {"local/dns.go": "the open socket of a DNS listener that is replaced"},
+	"net.FilePacketConn": {"local/dns.go": "the same"},
 
 	"net/http.Transport": {
 		"httpproxy/targets.go":  "plain HTTP to targets, dialled by the relay",
