@@ -14,6 +14,7 @@ import (
 
 	"github.com/byway-proxy/byway/chain"
 	"github.com/byway-proxy/byway/internal/dnsask"
+	"github.com/byway-proxy/byway/internal/gauge"
 )
 
 // A Resolver looks names up. *net.Resolver is one.
@@ -45,7 +46,7 @@ func (notAllowed) Error() string        { return "the egress does not allow this
 func (notAllowed) Is(target error) bool { return target == syscall.EACCES }
 
 // DialContext connects to addr over tcp. To dnsask.Exit it is itself that answers,
-// with names and addresses in so far as tunnels may lead there.
+// with names and addresses in so far as tunnels may lead there, and to gauge.Exit with bytes.
 func (p *Policy) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	if network != "tcp" {
 		return nil, fmt.Errorf("egress: network %q: %w", network, errors.ErrUnsupported)
@@ -55,6 +56,11 @@ func (p *Policy) DialContext(ctx context.Context, network, addr string) (net.Con
 	}
 	if addr == dnsask.Exit {
 		return p.resolver(), nil
+	}
+	if addr == gauge.Exit {
+		near, far := net.Pipe()
+		go gauge.Answer(far)
+		return near, nil
 	}
 	host, portText, err := net.SplitHostPort(addr)
 	if err != nil {

@@ -161,8 +161,8 @@ func (r *row) hop(k int, secret string) chain.Hop {
 	return h
 }
 
-// dial breaks hop k of n by f, and returns what comes of a dial.
-func (r *row) dial(f fault, k, n int) (took time.Duration, err error) {
+// broken starts n hops, of which f breaks hop k, and returns them.
+func (r *row) broken(f fault, k, n int) []chain.Hop {
 	through := make([]chain.Hop, n)
 	for i := 1; i <= n; i++ {
 		secret, cert := password, theCerts().sound
@@ -183,7 +183,12 @@ func (r *row) dial(f fault, k, n int) (took time.Duration, err error) {
 			go each(r.listen(i), f.serve)
 		}
 	}
-	c, err := chain.New(r.n.Host("client"), through...)
+	return through
+}
+
+// dial breaks hop k of n by f, and returns what comes of a dial.
+func (r *row) dial(f fault, k, n int) (took time.Duration, err error) {
+	c, err := chain.New(r.n.Host("client"), r.broken(f, k, n)...)
 	if err != nil {
 		r.t.Fatal(err)
 	}

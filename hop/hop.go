@@ -95,11 +95,7 @@ func FromURL(u *url.URL, o Options) (chain.Hop, error) {
 	if strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
 		return chain.Hop{}, errors.New("hop: the URL has more than scheme, user, host and port")
 	}
-	port := u.Port()
-	if port == "" {
-		port = defaultPorts[u.Scheme]
-	}
-	addr := net.JoinHostPort(u.Hostname(), port)
+	addr := Addr(u)
 	if o.Name == "" {
 		o.Name = u.Scheme + "://" + addr
 	}
@@ -113,6 +109,15 @@ func FromURL(u *url.URL, o Options) (chain.Hop, error) {
 		return h, nil
 	}
 	return registered(u, o)
+}
+
+// Addr returns the host:port of a hop's URL, with the port of the scheme if it has none.
+func Addr(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = defaultPorts[u.Scheme]
+	}
+	return net.JoinHostPort(u.Hostname(), port)
 }
 
 // check finds options that are of no use to a scheme.

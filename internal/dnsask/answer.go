@@ -23,7 +23,8 @@ const maxQuestion = 512
 // the true one may.
 const ttl = 60
 
-// A Source knows the answers. Of what it does not tell there is an error.
+// A Source knows the answers. Of what it does not tell there is an error. One with a
+// method Self() []string tells of itself; see [AskSelf].
 type Source interface {
 	Addrs(ctx context.Context, name string) ([]netip.Addr, error)
 	Names(ctx context.Context, addr netip.Addr) ([]string, error)
@@ -98,6 +99,12 @@ func find(ctx context.Context, q dnsmessage.Question, s Source) (bodies []dnsmes
 			}
 		}
 		return bodies, err
+	case dnsmessage.TypeTXT:
+		self, ok := s.(interface{ Self() []string })
+		if !ok || !strings.EqualFold(name, selfName) {
+			return nil, errors.ErrUnsupported
+		}
+		return []dnsmessage.ResourceBody{&dnsmessage.TXTResource{TXT: self.Self()}}, nil
 	case dnsmessage.TypePTR:
 		addr, ok := forward(name)
 		if !ok {

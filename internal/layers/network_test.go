@@ -51,6 +51,7 @@ var ways = map[string]map[string]string{
 		"cmd/byway/check.go":              "the base; never dialled with",
 		"cmd/byway/explain.go":            "the base; never dialled with",
 		"cmd/byway/run.go":                "the base",
+		"cmd/byway/doctor.go":             "the base: the chains are dialled to examine them",
 		"cmd/byway/demo.go":               "the base and the egress of the demonstration",
 		"egress/from_config.go":           "the base of the egress",
 	},
@@ -58,6 +59,7 @@ var ways = map[string]map[string]string{
 		"chain/resolve.go":      "of a *net.Dialer that has no other: a direct rule",
 		"egress/from_config.go": "the egress resolves names: it is the far end",
 		"cmd/byway/demo.go":     "the demonstration's egress",
+		"cmd/byway/doctor.go":   "the name of hop 1, as the base looks it up",
 	},
 	"net.ListenConfig": {
 		"local/open.go":                   "listeners and forwards",
