@@ -93,6 +93,25 @@ func TestBadEgress(t *testing.T) {
 	})
 }
 
+func TestBadFront(t *testing.T) {
+	testBad(t, "bad_front.txt", "front.toml", func(name string, data []byte) error {
+		_, err := ParseFront(name, data)
+		return err
+	})
+}
+
+// TestPlain has an egress refuse to serve in the clear, and the website alone do so without a certificate.
+func TestPlain(t *testing.T) {
+	const text = "listen = [{ address = ':80', plain = true }]\n[[site]]\nstatus = 404\n"
+	if _, err := ParseFront("front.toml", []byte(text)); err != nil {
+		t.Error(err)
+	}
+	_, err := ParseEgress("egress.toml", []byte(text))
+	wantErrors(t, "", err, `egress.toml:1:1: user is missing; add a [[user]] table
+egress.toml:1:1: tls.names: no certificate is given and none can be made without names; add [tls] with names = ["..."], or with certificate and key
+egress.toml:1:38: listen[0].plain: would have tokens sent in the clear; remove it (it is for "byway front", which has no tunnels)`)
+}
+
 func TestMissingFile(t *testing.T) {
 	const want = ": cannot be read: no such file or directory; give the path of a configuration file"
 	dir := t.TempDir()

@@ -22,6 +22,7 @@ import (
 //	required  the key must be there, and a list must not be empty
 //	path      relative paths start at the file's folder
 //	single    one value may stand for a list with one
+//	short     a string that stands for the whole table is the value of this key
 //
 // The keys of an embedded struct are keys of the table, too.
 type decoder struct {
@@ -97,9 +98,9 @@ func (d *decoder) fail(path, format string, args ...any) {
 
 // field is one key of a table's schema.
 type field struct {
-	index                  []int // in the struct
-	key                    string
-	required, path, single bool
+	index                         []int // in the struct
+	key                           string
+	required, path, single, short bool
 }
 
 func fields(t reflect.Type) []field {
@@ -111,7 +112,7 @@ func fields(t reflect.Type) []field {
 		}
 		options := strings.Split(tag, ",")
 		has := func(option string) bool { return slices.Contains(options[1:], option) }
-		all = append(all, field{sf.Index, options[0], has("required"), has("path"), has("single")})
+		all = append(all, field{sf.Index, options[0], has("required"), has("path"), has("single"), has("short")})
 	}
 	return all
 }
@@ -239,68 +240,12 @@ func (d *decoder) value(v reflect.Value, in any, path string, f field) {
 			v.SetUint(uint64(n))
 		}
 	case reflect.Struct:
-		if m, ok := in.(map[string]any); ok {
-			d.table(v, m, path)
-		} else {
-			d.fail(path, "is %s, not a table; write %s", kind(in), header(path))
-		}
+		d.structure(v, in, path)
 	case reflect.Slice:
 		d.list(v, in, path, f)
 	default:
 		panic("configs: the schema has a type that the decoder does not know: " + v.Type().String())
 	}
-}
-
-// list decodes a list, or an array of tables, into a slice.
-func (d *decoder) list(v reflect.Value, in any, path string, f field) {
-	if f.single && isSingle(in, v.Type().Elem()) {
-		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
-		d.value(v.Index(0), in, path, f)
-		return
-	}
-	var elements []any
-	switch in := in.(type) {
-	case []any:
-		elements = in
-	case []map[string]any:
-		for _, m := range in {
-			elements = append(elements, m)
-		}
-	default:
-		d.notList(v, in, path)
-		return
-	}
-	v.Set(reflect.MakeSlice(v.Type(), len(elements), len(elements)))
-	for i, e := range elements {
-		d.value(v.Index(i), e, at(path, i), f)
-	}
-}
-
-// isSingle reports whether in can be one value of type t in place of a list.
-func isSingle(in any, t reflect.Type) bool {
-	switch in.(type) {
-	case string:
-		return !isTable(t)
-	case int64:
-		return numbers[t]
-	case map[string]any:
-		return isTable(t)
-	}
-	return false
-}
-
-func (d *decoder) notList(v reflect.Value, in any, path string) {
-	if isTable(v.Type().Elem()) {
-		d.fail(path, "is %s, not a list of tables; write %s", kind(in), header(at(path, 0)))
-		return
-	}
-	d.fail(path, "is %s, not a list; put it in [ ]", kind(in))
-}
-
-// isTable reports whether values of type t are tables in the file.
-func isTable(t reflect.Type) bool {
-	_, isText := parsers[t]
-	return t.Kind() == reflect.Struct && !isText
 }
 
 // text returns the string in, unless it is no string or an empty one.

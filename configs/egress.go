@@ -2,7 +2,6 @@ package configs
 
 import (
 	"net/netip"
-	"net/url"
 	"time"
 )
 
@@ -11,18 +10,20 @@ import (
 type Egress struct {
 	Listeners    []EgressListener `toml:"listen,required"` // exactly one, for now
 	TLS          EgressTLS        `toml:"tls"`
-	Sites        []Site           `toml:"site,required"` // exactly one, for now
-	Users        []User           `toml:"user,required"` // at least one: never an open proxy
+	Sites        []Site           `toml:"site,required"`
+	Users        []User           `toml:"user"` // at least one, save for the website alone: never an open proxy
 	Destinations Destinations     `toml:"destinations"`
 	Timeouts     Timeouts         `toml:"timeouts"`
 	HTTP2        HTTP2            `toml:"http2"`
 
+	front  bool // for the website alone
 	report reporter
 }
 
 // EgressListener is one address that the website and the proxy are served on.
 type EgressListener struct {
 	Address string `toml:"address,required"` // host:port; port 0 takes any that is free
+	Plain   bool   `toml:"plain"`            // HTTP without TLS; of "byway front" alone
 }
 
 // EgressTLS names the certificate, or says what to make one for.
@@ -45,13 +46,6 @@ type HTTP2 struct {
 	StreamWindow  Size `toml:"stream_window"`  // default 16 MiB
 	SessionWindow Size `toml:"session_window"` // default 32 MiB
 	Budget        Size `toml:"budget"`         // of all sessions together; default 1 GiB, 0 for none
-}
-
-// Site is the website that those without a credential see: exactly one of Root
-// and Upstream is set.
-type Site struct {
-	Root     string   `toml:"root,path"` // folder of static files
-	Upstream *url.URL `toml:"upstream"`  // http or https, without credentials
 }
 
 // Destinations says what tunnels may lead to, beyond the refusal of
@@ -78,10 +72,25 @@ func LoadEgress(path string) (*Egress, error) {
 	return ParseEgress(path, data)
 }
 
+// LoadFront reads and parses the egress file at path for the website alone: users
+// may be missing, listeners plain, and then tls may be missing, too. Its errors are [Errors].
+func LoadFront(path string) (*Egress, error) {
+	data, err := read(path)
+	if err != nil {
+		return nil, err
+	}
+	return ParseFront(path, data)
+}
+
+// ParseFront is [ParseEgress] for the website alone; see [LoadFront].
+func ParseFront(name string, data []byte) (*Egress, error) { return parseEgress(name, data, true) }
+
 // ParseEgress parses an egress file. Errors, which are [Errors], call it name,
 // and relative paths in it start at name's folder. It reads the secrets.
-func ParseEgress(name string, data []byte) (*Egress, error) {
-	e := &Egress{}
+func ParseEgress(name string, data []byte) (*Egress, error) { return parseEgress(name, data, false) }
+
+func parseEgress(name string, data []byte, front bool) (*Egress, error) {
+	e := &Egress{front: front}
 	d, err := decode(name, data, e)
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package configs
 import (
 	"net/netip"
 	"path/filepath"
+	"reflect"
 	"strings"
 )
 
@@ -11,14 +12,28 @@ func (e *Egress) check(d *decoder) {
 	for i, l := range e.Listeners {
 		d.address(l.Address, join(at("listen", i), "address"))
 		d.onlyFirst("listen", i)
+		if l.Plain && !e.front {
+			d.fail(join(at("listen", i), "plain"), "would have tokens sent in the clear; remove it (it is for \"byway front\", which has no tunnels)")
+		}
 	}
-	e.TLS.check(d)
-	for i, s := range e.Sites {
-		s.check(d, at("site", i))
-		d.onlyFirst("site", i)
+	e.noTunnels(d)
+	if plain := len(e.Listeners) > 0 && e.Listeners[0].Plain && e.front; !plain || d.has("tls") {
+		e.TLS.check(d)
 	}
+	e.checkSites(d)
 	d.users("user", elements(e.Users, func(u User) string { return u.Name }))
 	e.HTTP2.check(d)
+}
+
+// noTunnels fails if there are no users, unless that is what is wanted.
+func (e *Egress) noTunnels(d *decoder) {
+	switch {
+	case e.front || len(e.Users) > 0 || d.failed["user"]:
+	case d.has("user"):
+		d.fail("user", "is empty; %s", example(reflect.TypeOf(e.Users), "user"))
+	default:
+		d.fail("", "user is missing; %s", example(reflect.TypeOf(e.Users), "user"))
+	}
 }
 
 func (h HTTP2) check(d *decoder) {
@@ -85,23 +100,4 @@ func isHost(s string) bool {
 		}
 	}
 	return true
-}
-
-func (s Site) check(d *decoder, path string) {
-	root, upstream := d.has(join(path, "root")), d.has(join(path, "upstream"))
-	switch {
-	case root && upstream:
-		d.fail(path, "has both root and upstream; keep one of them")
-	case !root && !upstream:
-		d.fail(path, `has neither root nor upstream; add root = "folder" or upstream = "http://127.0.0.1:8080"`)
-	}
-	if u := s.Upstream; u != nil {
-		place := join(path, "upstream")
-		if u.Scheme != "http" && u.Scheme != "https" {
-			d.fail(place, "scheme %q is not known; write http or https", u.Scheme)
-		}
-		if u.User != nil {
-			d.fail(place, "has credentials, which a site does not take; leave them out")
-		}
-	}
 }

@@ -113,8 +113,26 @@ func FuzzEgress(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		e, err := ParseEgress(name, data)
 		checkPlaces(t, data, err)
-		if err == nil && (len(e.Users) == 0 || len(e.Sites) != 1 || len(e.Listeners) != 1) {
+		if err == nil && (len(e.Users) == 0 || len(e.Sites) == 0 || len(e.Listeners) != 1) {
 			t.Errorf("bad egress %+v", e)
+		}
+	})
+}
+
+func FuzzFront(f *testing.F) {
+	addSeeds(f, []string{"bad_front.txt", "bad_egress.txt"}, FrontSample, EgressSample)
+	name := filepath.Join(f.TempDir(), "front.toml")
+	f.Fuzz(func(t *testing.T, data []byte) {
+		e, err := ParseFront(name, data)
+		checkPlaces(t, data, err)
+		if err != nil {
+			return
+		}
+		for i := range e.Sites {
+			s := &e.Sites[i]
+			if s.Root == "" && len(s.Upstreams) == 0 && s.Redirect == "" && s.Status == 0 {
+				t.Errorf("a site answers with nothing: %+v", s)
+			}
 		}
 	})
 }

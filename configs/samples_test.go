@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/BurntSushi/toml"
 	"github.com/google/go-cmp/cmp"
@@ -23,6 +24,9 @@ func schemaKeys(t reflect.Type, path string) []string {
 		switch {
 		case ft == reflect.TypeFor[Secret]():
 			all = append(all, join(key, "file"), join(key, "env"))
+		case isTable(ft) && f.single && hasShort(ft):
+			all = append(all, key)
+			all = append(all, schemaKeys(ft, key)...)
 		case isTable(ft) && f.single:
 			all = append(all, key) // written in one line; it has keys of the table around it
 		case isTable(ft):
@@ -66,16 +70,55 @@ func sampleKeys(t *testing.T, sample string) []string {
 	return all
 }
 
+func hasShort(t reflect.Type) bool {
+	_, ok := shortOf(t)
+	return ok
+}
+
 func TestSamplesHaveEveryKey(t *testing.T) {
-	for sample, schema := range map[string]reflect.Type{
-		ClientSample: reflect.TypeFor[Client](),
-		EgressSample: reflect.TypeFor[Egress](),
+	ofSite := func(key string) bool { return strings.HasPrefix(key, "site.") }
+	for name, test := range map[string]struct {
+		sample string
+		schema reflect.Type
+		shows  func(key string) bool // those that it must show
+	}{
+		"client": {ClientSample, reflect.TypeFor[Client](), func(string) bool { return true }},
+		"egress": {EgressSample, reflect.TypeFor[Egress](), func(key string) bool { return !ofSite(key) && key != "listen.plain" }},
+		"front":  {FrontSample, reflect.TypeFor[Egress](), ofSite},
 	} {
-		want := slices.Sorted(slices.Values(schemaKeys(schema, "")))
-		got := slices.Compact(slices.Sorted(slices.Values(sampleKeys(t, sample))))
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("sample of %v (-schema +sample):\n%s", schema, diff)
+		// The keys of a part of a site are shown with the site.
+		shown := func(keys []string) []string {
+			for i, key := range keys {
+				if site := strings.Replace(key, "site.path.", "site.", 1); key != site && slices.Contains(schemaKeys(test.schema, ""), site) {
+					keys[i] = site
+				}
+			}
+			return slices.Compact(slices.Sorted(slices.Values(slices.DeleteFunc(keys, func(key string) bool { return !test.shows(key) }))))
 		}
+		want := shown(schemaKeys(test.schema, ""))
+		got := sampleKeys(t, test.sample)
+		for _, key := range got {
+			if !slices.Contains(schemaKeys(test.schema, ""), key) {
+				t.Errorf("the sample %s has %q, which is no key", name, key)
+			}
+		}
+		if diff := cmp.Diff(want, shown(got)); diff != "" {
+			t.Errorf("sample %s (-schema +sample):\n%s", name, diff)
+		}
+	}
+}
+
+func TestFrontSampleLoads(t *testing.T) {
+	dir := folder(t, map[string]string{"front.toml": FrontSample})
+	e, err := LoadFront(filepath.Join(dir, "front.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var defaults SiteAnswer
+	defaults.setDefaults()
+	defaults.Timeouts.Response = time.Minute // which has none
+	if e.Sites[0].Timeouts != defaults.Timeouts {
+		t.Errorf("the sample's timeouts are %+v, the defaults %+v", e.Sites[0].Timeouts, defaults.Timeouts)
 	}
 }
 

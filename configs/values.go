@@ -97,6 +97,8 @@ var parsers = map[reflect.Type]parser{
 	reflect.TypeFor[fs.FileMode]():   {"a string", `write it in "quotes", such as "0660"`, parseMode},
 	reflect.TypeFor[NameServer]():    {"a URL", `write it in "quotes"`, parseNameServer},
 	reflect.TypeFor[BlockedName]():   oneOf(BlockedMissing, BlockedZero),
+	reflect.TypeFor[HeaderEdit]():    {"an edit of a header", `write "Name: value", "+Name: value" or "-Name"`, parseHeaderEdit},
+	reflect.TypeFor[Coding]():        oneOf(CodingZstd, CodingBrotli, CodingGzip),
 	reflect.TypeFor[Mode]():          oneOf(ModeStrict, ModeDynamic, ModeRandom),
 	reflect.TypeFor[Per]():           oneOf(PerTunnel, PerIdentity),
 	reflect.TypeFor[By]():            oneOf(ByTarget, ByClient, ByUser, ByIdentity),

@@ -4,8 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"io"
-	"log"
 	"net"
 	"net/http"
 	"net/netip"
@@ -73,18 +71,8 @@ func (s *Server) server() (*http.Server, error) {
 	if limit <= 0 {
 		limit = 10 * time.Second
 	}
-	h := &http.Server{
-		Handler: http.HandlerFunc(s.serveHTTP),
-		TLSConfig: &tls.Config{
-			Certificates: []tls.Certificate{s.Certificate},
-			MinVersion:   tls.VersionTLS12,
-			NextProtos:   []string{"h2", "http/1.1"},
-		},
-		// No ReadTimeout or WriteTimeout: those would end tunnels.
-		ReadHeaderTimeout: limit,
-		IdleTimeout:       idle,
-		ErrorLog:          log.New(io.Discard, "", 0), // it would tell who came
-	}
+	h := websiteServer(http.HandlerFunc(s.serveHTTP), s.Certificate)
+	h.ReadHeaderTimeout = limit
 	if s.Windows != (Windows{}) {
 		w, err := widen(h, s.Windows)
 		if err != nil {
@@ -148,5 +136,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		err = e
 	}
 	_ = h.Close()
+	if w, ok := s.Site.(*Website); ok {
+		w.Close()
+	}
 	return err
 }

@@ -8,7 +8,6 @@ import (
 	"net/http"
 
 	"github.com/byway-proxy/byway/configs"
-	"github.com/byway-proxy/byway/egress/front"
 	"github.com/byway-proxy/byway/egress/users"
 	"github.com/byway-proxy/byway/relay"
 	"github.com/byway-proxy/byway/route"
@@ -26,17 +25,19 @@ func FromConfig(c *configs.Egress, trace *relay.Trace) (*Server, error) {
 	if err != nil {
 		return nil, c.Errorf("user", "%w", err)
 	}
-	site, err := siteOf(c)
+	base := &net.Dialer{}
+	site, err := NewWebsite(c, base.DialContext)
 	if err != nil {
 		return nil, err
 	}
 	cert, err := certificateOf(c)
 	if err != nil {
+		site.Close()
 		return nil, err
 	}
 	policy := &Policy{
 		Resolver:  net.DefaultResolver,
-		Base:      &net.Dialer{},
+		Base:      base,
 		Allow:     c.Destinations.Allow,
 		Deny:      c.Destinations.Deny,
 		DenyPorts: c.Destinations.DenyPorts,
@@ -61,22 +62,6 @@ func windowsOf(h configs.HTTP2) Windows {
 		return Windows{}
 	}
 	return Windows{Stream: int(h.StreamWindow), Session: int(h.SessionWindow), Budget: int64(h.Budget)}
-}
-
-func siteOf(c *configs.Egress) (http.Handler, error) {
-	site := c.Sites[0]
-	if site.Upstream != nil {
-		h, err := front.Upstream(site.Upstream)
-		if err != nil {
-			return nil, c.Errorf("site[0].upstream", "%w", err)
-		}
-		return h, nil
-	}
-	h, err := front.Directory(site.Root)
-	if err != nil {
-		return nil, c.Errorf("site[0].root", "the website's folder cannot be opened: %w; make it, and put an index.html in it", err)
-	}
-	return h, nil
 }
 
 func certificateOf(c *configs.Egress) (tls.Certificate, error) {

@@ -55,6 +55,6 @@ func rootCommand() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.AddCommand(runCommand(), egressCommand(), demoCommand(), checkCommand(), explainCommand(), newidCommand(), reloadCommand(), doctorCommand(),
-		passwdCommand(), versionCommand())
+		passwdCommand(), frontCommand(), versionCommand())
 	return root
 }

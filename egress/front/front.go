@@ -1,14 +1,13 @@
 // Package front is the website of an egress: what everybody without a credential
-// sees. It knows nothing of tunnels.
+// sees. It knows nothing of tunnels, and is of use without any.
+//
+// It is made of handlers, each around the next: [Sites] by host, [Paths] by path,
+// then [ErrorPages], [Compressed] and [Edited] around what answers, a [Directory], a [Proxy], a [Redirect]
+// or a [Status].
 package front
 
 import (
-	"errors"
-	"io"
-	"log"
 	"net/http"
-	"net/http/httputil"
-	"net/url"
 	"os"
 )
 
@@ -27,43 +26,6 @@ func Directory(root string) (http.Handler, error) {
 		default:
 			notAllowed(w)
 		}
-	}), nil
-}
-
-// Upstream returns the website that the server at target, an http or https URL,
-// gives. A CONNECT is not passed on, lest the upstream be a proxy; nor are a
-// client's forwarding fields, which could be anybody's invention, and what it
-// says to a proxy.
-func Upstream(target *url.URL) (http.Handler, error) {
-	if target.Scheme != "http" && target.Scheme != "https" || target.Host == "" {
-		return nil, errors.New("the upstream is not an http or https URL")
-	}
-	transport := &http.Transport{
-		MaxIdleConnsPerHost: 64,
-		ForceAttemptHTTP2:   true,
-		DisableCompression:  true,
-		// Proxy stays nil: the environment has no say in where requests go.
-	}
-	proxy := &httputil.ReverseProxy{
-		Transport: transport,
-		Rewrite: func(r *httputil.ProxyRequest) {
-			r.SetURL(target)
-			r.SetXForwarded()
-			r.Out.Host = r.In.Host
-			r.Out.Header.Del("Proxy-Authorization")
-			r.Out.Header.Del("Proxy-Connection")
-		},
-		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) {
-			w.WriteHeader(http.StatusBadGateway)
-		},
-		ErrorLog: log.New(io.Discard, "", 0), // it would tell who asked for what
-	}
-	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-		if q.Method == http.MethodConnect {
-			notAllowed(w)
-			return
-		}
-		proxy.ServeHTTP(w, q)
 	}), nil
 }
 

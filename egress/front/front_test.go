@@ -4,7 +4,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"os"
 	"path/filepath"
 	"testing"
@@ -68,42 +67,5 @@ func TestDirectory(t *testing.T) {
 	}
 	if _, err := front.Directory(filepath.Join(dir, "none")); err == nil {
 		t.Error("a folder that isn't there was taken")
-	}
-}
-
-func TestUpstream(t *testing.T) {
-	var seen *http.Request
-	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		seen = r
-		_, _ = io.WriteString(w, "origin")
-	}))
-	defer origin.Close()
-	u, _ := url.Parse(origin.URL)
-	h, err := front.Upstream(u)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := httptest.NewRequest("GET", "http://my.example.org/page", nil)
-	r.Header.Set("Proxy-Authorization", "Bearer secret")
-	r.Header.Set("X-Forwarded-For", "203.0.113.1")
-	if code, body, _ := get(t, h, r); code != 200 || body != "origin" {
-		t.Errorf("%d %q", code, body)
-	}
-	if seen.Host != "my.example.org" || seen.Header.Get("Proxy-Authorization") != "" || seen.Header.Get("X-Forwarded-For") != "192.0.2.1" {
-		t.Errorf("the origin saw host %q, %v", seen.Host, seen.Header)
-	}
-	seen = nil
-	if code, _, _ := get(t, h, httptest.NewRequest("CONNECT", "http://other.example:443", nil)); code != 405 || seen != nil {
-		t.Errorf("CONNECT: %d, the origin saw %v", code, seen)
-	}
-	origin.Close()
-	if code, body, _ := get(t, h, r); code != 502 || body != "" {
-		t.Errorf("a dead origin: %d %q", code, body)
-	}
-	for _, bad := range []string{"ftp://x", "http://", "/path"} {
-		u, _ := url.Parse(bad)
-		if _, err := front.Upstream(u); err == nil {
-			t.Errorf("%s was taken", bad)
-		}
 	}
 }

@@ -26,11 +26,13 @@ var allowed = map[string][]string{
 	"local":        {"chain", "relay", "socks", "httpproxy", "hop", "hop/ssh", "route", "configs", "local/lists", "internal/datagram", "internal/deadline", "internal/dnsask", "internal/sockets", "internal/control", "local/users", "local/names"},
 	"local/users":  {},
 	"local/names":  {"chain", "relay"},
-	"egress":       {"chain", "relay", "httpproxy", "hop", "route", "configs", "internal/dnsask", "internal/gauge", "egress/users", "egress/front"},
+	"egress":       {"chain", "relay", "httpproxy", "hop", "route", "configs", "internal/dnsask", "internal/gauge", "egress/users", "egress/front", "egress/front/upstream"},
 	"egress/users": {},
-	"egress/front": {},
 	"configs":      {},
 	"cmd/byway":    {"*"},
+
+	"egress/front":          {"egress/front/upstream"},
+	"egress/front/upstream": {},
 
 	"internal/deadline": {},
 	"internal/sockets":  {},
@@ -64,7 +66,9 @@ var outside = map[string][]string{
 	"route":     {"golang.org/x/net/idna", "github.com/oschwald/maxminddb-golang/v2"},
 	"hop":       {"golang.org/x/net/proxy"},
 	"hop/ssh":   {"golang.org/x/crypto/ssh", "golang.org/x/crypto/ssh/agent", "golang.org/x/crypto/ssh/knownhosts"},
-	"cmd/byway": {"github.com/spf13/cobra", "github.com/lmittmann/tint", "golang.org/x/term"},
+
+	"egress/front": {"github.com/andybalholm/brotli", "github.com/klauspost/compress/gzip", "github.com/klauspost/compress/zstd"},
+	"cmd/byway":    {"github.com/spf13/cobra", "github.com/lmittmann/tint", "golang.org/x/term"},
 
 	"internal/h2":      {"golang.org/x/net/http2/hpack"},
 	"internal/netlab":  {"golang.org/x/sys/unix"},

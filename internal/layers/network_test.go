@@ -54,6 +54,7 @@ var ways = map[string]map[string]string{
 		"cmd/byway/doctor.go":             "the base: the chains are dialled to examine them",
 		"cmd/byway/demo.go":               "the base and the egress of the demonstration",
 		"egress/from_config.go":           "the base of the egress",
+		"egress/front_server.go":          "the servers behind the website, of which the file says where they are",
 	},
 	"net.DefaultResolver": {
 		"chain/resolve.go":      "of a *net.Dialer that has no other: a direct rule",
@@ -66,9 +67,13 @@ var ways = map[string]map[string]string{
 		"socks/associate.go":              "the socket of a UDP association, at the address that its client came to",
 		"internal/sockets/listen_unix.go": "unix sockets",
 		"egress/from_config.go":           "the listener of the egress",
+		"egress/front_server.go":          "the listener of the website",
 		"cmd/byway/demo.go":               "the demonstration's servers, on loopback",
 	},
-	"a call of ListenAndServe": {"cmd/byway/egress.go": "that of package egress, at the address of the file"},
+	"a call of ListenAndServe": {
+		"cmd/byway/egress.go": "that of package egress, at the address of the file",
+		"cmd/byway/front.go":  "that of package egress, at the address of the file",
+	},
 
 	"net.ListenUDP": {
 		"local/forward_udp.go": "forwards of datagrams",
@@ -80,17 +85,15 @@ var ways = map[string]map[string]string{
 	"net.FilePacketConn": {"local/dns.go": "the same"},
 
 	"net/http.Transport": {
-		"httpproxy/targets.go":  "plain HTTP to targets, dialled by the relay",
-		"httpproxy/forward.go":  "the same one, as a parameter",
-		"httpproxy/forward2.go": "the same one, as a parameter",
-		"local/lists/fetch.go":  "lists from URLs, dialled by their chain",
-		"local/names/https.go":  "DNS over HTTPS, dialled by the relay",
-		"egress/front/front.go": "the website behind the egress",
+		"httpproxy/targets.go":            "plain HTTP to targets, dialled by the relay",
+		"httpproxy/forward.go":            "the same one, as a parameter",
+		"httpproxy/forward2.go":           "the same one, as a parameter",
+		"local/lists/fetch.go":            "lists from URLs, dialled by their chain",
+		"local/names/https.go":            "DNS over HTTPS, dialled by the relay",
+		"egress/front/upstream/client.go": "the servers behind the website, each reached by the dialer that is handed in",
 	},
-	"net/http.Transport without a dialer of its own": {"egress/front/front.go": "the website, at the address that the file gives"},
 
 	"net/http.Client":                {"local/lists/fetch.go": "lists from URLs, on that transport"},
-	"net/http/httputil.ReverseProxy": {"egress/front/front.go": "the website behind the egress"},
 	"golang.org/x/net/proxy.FromURL": {"hop/bridge.go": "schemes that a program registered, given next"},
 	"syscall.Syscall":                {"relay/park_linux.go": "copies of two descriptors"},
 	"syscall.Socket":                 {"hop/base_linux.go": "tries whether a mark may be set; never connected"},

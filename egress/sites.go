@@ -1,0 +1,162 @@
+package egress
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net/http"
+	"os"
+
+	"github.com/byway-proxy/byway/configs"
+	"github.com/byway-proxy/byway/egress/front"
+	"github.com/byway-proxy/byway/egress/front/upstream"
+)
+
+// A Website is the sites of a configuration, with what runs in the background for them.
+type Website struct {
+	http.Handler
+	proxies []*front.Proxy
+}
+
+// Close ends upgraded connections and what runs in the background. Requests fail from
+// then on.
+func (w *Website) Close() {
+	for _, p := range w.proxies {
+		p.Close()
+	}
+}
+
+// NewWebsite builds the sites that c describes; dial reaches the servers behind them. Errors have
+// their place in the file.
+func NewWebsite(c *configs.Egress, dial upstream.Dial) (*Website, error) {
+	b := siteBuilder{c: c, dial: dial}
+	var sites []front.Site
+	for i := range c.Sites {
+		s, path := &c.Sites[i], at("site", i)
+		h, err := b.site(s, path)
+		if err != nil {
+			b.close()
+			return nil, err
+		}
+		sites = append(sites, front.Site{Hosts: s.Hosts, Handler: h})
+	}
+	h, err := front.Sites(sites)
+	if err != nil {
+		b.close()
+		return nil, c.Errorf("site", "%w", err)
+	}
+	return &Website{h, b.proxies}, nil
+}
+
+type siteBuilder struct {
+	c       *configs.Egress
+	dial    upstream.Dial
+	proxies []*front.Proxy
+}
+
+func (b *siteBuilder) close() { (&Website{proxies: b.proxies}).Close() }
+
+func (b *siteBuilder) site(s *configs.Site, path string) (http.Handler, error) {
+	h, err := b.answer(&s.SiteAnswer, s, path)
+	if err != nil {
+		return nil, err
+	}
+	var paths []front.Path
+	for i := range s.Paths {
+		p := &s.Paths[i]
+		h, err := b.answer(&p.SiteAnswer, s, at(path+".path", i))
+		if err != nil {
+			return nil, err
+		}
+		paths = append(paths, front.Path{Match: p.Match, StripPrefix: p.StripPrefix, Handler: h})
+	}
+	h = front.Paths(paths, h)
+	if s.ErrorPages == "" {
+		return h, nil
+	}
+	folder, err := os.OpenRoot(s.ErrorPages)
+	if err != nil {
+		return nil, b.c.Errorf(path+".error_pages", "the folder cannot be opened: %w; make it, and put an error.html in it", err)
+	}
+	defer func() { _ = folder.Close() }()
+	h, err = front.ErrorPages(h, folder.FS())
+	if err != nil {
+		return nil, b.c.Errorf(path+".error_pages", "the pages cannot be read: %w; put an error.html there", err)
+	}
+	return h, nil
+}
+
+// answer builds what answers at path, the place of a in the file.
+func (b *siteBuilder) answer(a *configs.SiteAnswer, s *configs.Site, path string) (h http.Handler, err error) {
+	switch {
+	case a.Redirect != "":
+		status := http.StatusPermanentRedirect
+		if a.Status != 0 {
+			status = int(a.Status)
+		}
+		h = front.Redirect(a.Redirect, status)
+	case a.Root != "":
+		if h, err = front.Directory(a.Root); err != nil {
+			return nil, b.c.Errorf(path+".root", "the website's folder cannot be opened: %w; make it, and put an index.html in it", err)
+		}
+	case len(a.Upstreams) > 0:
+		if h, err = b.proxy(a, s, path); err != nil {
+			return nil, err
+		}
+	default:
+		h = front.Status(int(a.Status))
+	}
+	codings := make([]string, len(a.Compress))
+	for i, c := range a.Compress {
+		codings[i] = string(c)
+	}
+	return front.Edited(front.Compressed(h, codings), edits(a.RequestHeaders), edits(a.ResponseHeaders)), nil
+}
+
+func (b *siteBuilder) proxy(a *configs.SiteAnswer, s *configs.Site, path string) (http.Handler, error) {
+	var servers []*upstream.Server
+	for i := range a.Upstreams {
+		u, place := &a.Upstreams[i], at(path+".upstream", i)
+		cfg, err := upstreamTLS(u)
+		if err != nil {
+			return nil, b.c.Errorf(place+".ca", "cannot be used: %w", err)
+		}
+		client, err := upstream.NewClient(u.URL, upstream.Options{
+			Dial: b.dial, TLS: cfg,
+			DialLimit: a.Timeouts.Dial, ResponseLimit: a.Timeouts.Response, IdleLimit: a.Timeouts.Idle,
+		})
+		if err != nil {
+			return nil, b.c.Errorf(place, "%w", err)
+		}
+		servers = append(servers, &upstream.Server{URL: u.URL, Client: client})
+	}
+	p := &front.Proxy{Pool: upstream.NewPool(servers), Trusted: s.TrustedProxies, Name: "Caddy"}
+	b.proxies = append(b.proxies, p)
+	return p, nil
+}
+
+func upstreamTLS(u *configs.Upstream) (*tls.Config, error) {
+	cfg := &tls.Config{ServerName: u.ServerName, MinVersion: tls.VersionTLS12}
+	if cfg.ServerName == "" {
+		cfg.ServerName = u.URL.Hostname()
+	}
+	if u.CA != "" {
+		pem, err := os.ReadFile(u.CA)
+		if err != nil {
+			return nil, err
+		}
+		cfg.RootCAs = x509.NewCertPool()
+		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, errors.New("there is no certificate in it")
+		}
+	}
+	return cfg, nil
+}
+
+func edits(all []configs.HeaderEdit) (out []front.Edit) {
+	kinds := map[configs.HeaderDo]front.EditKind{configs.HeaderSet: front.Set, configs.HeaderAdd: front.Add, configs.HeaderRemove: front.Remove}
+	for _, e := range all {
+		out = append(out, front.Edit{Do: kinds[e.Do], Name: e.Name, Value: e.Value})
+	}
+	return out
+}
