@@ -13,6 +13,7 @@ import (
 	"github.com/byway-proxy/byway/configs"
 	"github.com/byway-proxy/byway/local/names"
 	"github.com/byway-proxy/byway/relay"
+	"github.com/byway-proxy/byway/route"
 )
 
 // A nameServer is a DNS listener.
@@ -46,12 +47,24 @@ func (p *plan) dnsWays(c *configs.Client, base chain.Dialer, reach map[string]Pa
 // newNameServer makes the server of DNS listener i of p at open sockets.
 func (s *Server) newNameServer(p *plan, i int, packets *net.UDPConn, conns net.Listener) (*nameServer, error) {
 	c, at := &p.config.DNS[i], packets.LocalAddr().String()
+	decide := func(name string, client net.Addr) (relay.Decision, *route.Rule) {
+		table := s.now().table
+		d, i := table.DecideName(relay.Request{Addr: name, Client: client, Listener: at}, time.Now())
+		if i < 0 {
+			return d, nil
+		}
+		return d, &table[i]
+	}
 	config := names.Config{
-		Relay: s.relay, Way: p.dns[i], Listener: at,
+		Relay: s.relay, Way: p.dns[i], Listener: at, Trace: dnsTrace(s.log, at),
 		Zero: c.Blocked == configs.BlockedZero, Cache: int(c.Cache), //nolint:gosec // configs gives no more than MostCached
 		Blocked: func(name string, client net.Addr) bool {
-			d, _ := s.now().table.DecideName(relay.Request{Addr: name, Client: client, Listener: at}, time.Now())
+			d, _ := decide(name, client)
 			return d.Dialer == nil
+		},
+		Listed: func(name string, client net.Addr) bool {
+			d, rule := decide(name, client)
+			return d.Dialer == nil && rule != nil && rule.IsAboutNames()
 		},
 	}
 	for _, u := range c.Upstreams {

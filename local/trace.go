@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/byway-proxy/byway/chain"
+	"github.com/byway-proxy/byway/local/names"
 	"github.com/byway-proxy/byway/relay"
 	"github.com/byway-proxy/byway/route"
 )
@@ -34,5 +35,15 @@ func Trace(log *slog.Logger) *relay.Trace {
 		BadClient: func(listener string, err error) {
 			log.Debug("bad client", "listener", listener, "error", chain.Reason(err))
 		},
+	}
+}
+
+// dnsTrace writes how the servers of a DNS listener fare to log.
+func dnsTrace(log *slog.Logger, listener string) *names.Trace {
+	return &names.Trace{
+		Failed: func(server string, err error) {
+			log.Warn("DNS server fails", "listener", listener, "server", server, "error", chain.Reason(err))
+		},
+		Works: func(server string) { log.Info("DNS server works again", "listener", listener, "server", server) },
 	}
 }

@@ -55,6 +55,10 @@ type Rule struct {
 // Always reports whether r has no conditions.
 func (r *Rule) Always() bool { return r.If.isZero() && len(r.Not) == 0 }
 
+// IsAboutNames reports whether r says which names it fits, by patterns or lists. One that
+// does not may fit a name as it fits all others.
+func (r *Rule) IsAboutNames() bool { return r.If.Names != nil || r.If.Lists != nil }
+
 // Concerns reports whether r can fit a request of network ("tcp" or "udp"). It is false
 // only where that follows from network alone.
 func (r *Rule) Concerns(network string) bool {

@@ -62,6 +62,7 @@ func checkClient(w io.Writer, file string, strict bool) error {
 		fmt.Fprintf(&b, "listen  %s%s for %s\n", l.Address, by, clientsOf(l))
 	}
 	describe(&b, s.Paths(), len(cfg.Listeners)+len(cfg.DNS) > 0)
+	describeOwn(&b, cfg)
 	warnings := s.Lint()
 	for _, one := range warnings {
 		fmt.Fprintf(&b, "warning %v\n", one)
@@ -108,8 +109,8 @@ func describe(b *strings.Builder, paths []local.Path, listens bool) {
 			target = f.Target
 			fmt.Fprintf(b, "forward %s: %s %s to %s by %s", p.From, f.Network, f.Listen, f.Target, p.To)
 		case l != nil:
-			target = string(l.URL)
-			fmt.Fprintf(b, "list    %s: %s from %s by %s", p.From, l.Name, l.URL, p.To)
+			target = withoutQuery(string(l.URL))
+			fmt.Fprintf(b, "list    %s: %s from %s by %s", p.From, l.Name, target, p.To)
 		case p.Lookup:
 			target = "resolver"
 			fmt.Fprintf(b, "lookup  %s: names are asked for through %s", p.From, p.To)
@@ -140,13 +141,42 @@ func describe(b *strings.Builder, paths []local.Path, listens bool) {
 	}
 }
 
+// describeOwn writes what byway sends of its own accord, through a chain or a group: probes,
+// and questions to a DNS server.
+func describeOwn(b *strings.Builder, cfg *configs.Client) {
+	place := func(path string) string {
+		at := cfg.Errorf(path, "here")
+		return fmt.Sprintf("%s:%d", at.File, at.Line)
+	}
+	for i := range cfg.Chains {
+		if ch := &cfg.Chains[i]; ch.DNS != "" {
+			fmt.Fprintf(b, "names   %s: of names that are to be resolved, and its last hop can't, %s asks %s through it\n", place(fmt.Sprintf("chain[%d].dns", i)), ch.Name, ch.DNS)
+		}
+	}
+	for i := range cfg.Groups {
+		if g := &cfg.Groups[i]; g.Probe.Target != "" {
+			fmt.Fprintf(b, "probe   %s: while %s is used, %s is tried through each member, every %v\n",
+				place(fmt.Sprintf("group[%d].probe", i)), g.Name, withoutQuery(g.Probe.Target), g.Probe.Interval)
+		}
+	}
+}
+
 // upstreamsOf names the servers that are asked.
 func upstreamsOf(n *configs.DNS) string {
 	var all []string
 	for _, u := range n.Upstreams {
-		all = append(all, string(u))
+		all = append(all, withoutQuery(string(u)))
 	}
 	return strings.Join(all, ", else ")
+}
+
+// withoutQuery returns a URL without what may be a token.
+func withoutQuery(raw string) string {
+	at, query, ok := strings.Cut(raw, "?")
+	if !ok || query == "" {
+		return at
+	}
+	return at + "?…"
 }
 
 // describeUDP writes what becomes of UDP that comes to a rule.

@@ -2,6 +2,7 @@ package names
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/miekg/dns"
@@ -54,6 +55,29 @@ func saysBogus(m *dns.Msg) bool {
 		e, ok := o.(*dns.EDNS0_EDE)
 		return ok && e.InfoCode >= dns.ExtendedErrorCodeDNSSECIndeterminate && e.InfoCode <= dns.ExtendedErrorCodeNSECMissing
 	})
+}
+
+// leadsTo returns the names, in lower case and without a trailing dot, that a program is
+// told to go on with: what aliases stand for, and where services are.
+func (a *answer) leadsTo() (all []string) {
+	add := func(target string) {
+		if target != "." {
+			all = append(all, strings.ToLower(strings.TrimSuffix(target, ".")))
+		}
+	}
+	for _, rr := range a.records {
+		switch rr := rr.(type) {
+		case *dns.CNAME:
+			add(rr.Target)
+		case *dns.DNAME:
+			add(rr.Target)
+		case *dns.SVCB:
+			add(rr.Target)
+		case *dns.HTTPS:
+			add(rr.Target)
+		}
+	}
+	return all
 }
 
 // ttl returns how long a may be kept.

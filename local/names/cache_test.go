@@ -2,6 +2,7 @@ package names
 
 import (
 	"fmt"
+	"net"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -126,7 +127,7 @@ func TestOnce(t *testing.T) {
 	})
 }
 
-// TestCrowd refuses questions beyond the limit at once, and no answers that are known.
+// TestCrowd refuses questions beyond the limits at once, and no answers that are known.
 func TestCrowd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, nil, "tcp://far")
@@ -140,10 +141,28 @@ func TestCrowd(t *testing.T) {
 		s.want("a.example.", "192.0.2.7", 300*time.Second)
 		wait.Store(true)
 		var wg sync.WaitGroup
-		for i := range atOnce {
-			wg.Go(func() { s.want(fmt.Sprintf("x%d.example.", i), "SERVFAIL", 0) })
+		ask := func(client byte, n int) {
+			for i := range n {
+				b, _ := questionFor(fmt.Sprintf("x%d.y%d.example.", i, client), dns.TypeA).Pack()
+				wg.Add(1)
+				s.answer(b, &net.UDPAddr{IP: net.IPv4(127, 0, 0, client), Port: 1024 + i}, true, func([]byte) {}, wg.Done)
+			}
 		}
-		synctest.Wait()
+		waiting := func(want int) {
+			t.Helper()
+			synctest.Wait()
+			s.crowd.mu.Lock()
+			defer s.crowd.mu.Unlock()
+			if s.crowd.all != want {
+				t.Errorf("%d questions wait, want %d", s.crowd.all, want)
+			}
+		}
+		ask(2, perClient+10)
+		waiting(perClient)
+		ask(3, perClient-1)
+		waiting(atOnce - 1)
+		ask(4, 2)
+		waiting(atOnce)
 		began := time.Now()
 		s.want("a.example.", "192.0.2.7", 300*time.Second)
 		s.want("one.more.example.", "SERVFAIL", 0)
@@ -151,6 +170,10 @@ func TestCrowd(t *testing.T) {
 			t.Errorf("took %v", took)
 		}
 		wg.Wait()
+		waiting(0)
+		if len(s.crowd.clients) > 0 {
+			t.Errorf("clients who have gone are remembered: %v", s.crowd.clients)
+		}
 	})
 }
 

@@ -31,7 +31,8 @@ type resolver struct {
 // A server is an upstream and what is known of it.
 type server struct {
 	upstream
-	failed time.Time // guarded by the resolver
+	standing *standing
+	failed   time.Time // guarded by the resolver
 }
 
 // An upstream is a way to ask one server.
@@ -49,12 +50,9 @@ type flight struct {
 	answer *answer // nil if there is none
 }
 
-func newResolver(entries int, all ...upstream) *resolver {
+func newResolver(entries int) *resolver {
 	r := &resolver{cache: newCache(entries), flights: make(map[key]*flight)}
 	r.ctx, r.end = context.WithCancel(context.Background())
-	for _, u := range all {
-		r.servers = append(r.servers, &server{upstream: u})
-	}
 	return r
 }
 
@@ -127,6 +125,7 @@ func (r *resolver) askAll(ctx context.Context, k key) (first *answer) {
 			return nil // shutting down says nothing of a server
 		}
 		r.mark(s, err)
+		s.tell(a, err)
 		switch {
 		case err != nil:
 		case !failure(a.rcode), a.bogus:
@@ -174,6 +173,16 @@ func (r *resolver) mark(s *server, err error) {
 	if err != nil {
 		s.failed = time.Now()
 	}
+}
+
+// tell notes how s fared.
+func (s *server) tell(a *answer, err error) {
+	if err == nil {
+		if err = refused(a); err == nil && failure(a.rcode) && !a.bogus {
+			return // it may be right
+		}
+	}
+	s.standing.note(err)
 }
 
 // retire lets what is under way come to its end, then closes r. It does not wait.

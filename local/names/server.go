@@ -25,21 +25,24 @@ type Config struct {
 	// client. It is not asked about the root. Nil blocks all.
 	Blocked func(name string, client net.Addr) bool
 
+	// Listed tells it of the names that an answer leads on to: those that an alias (CNAME,
+	// DNAME, HTTPS, SVCB) stands for. Nil is Blocked.
+	Listed func(name string, client net.Addr) bool
+
 	Zero  bool        // blocked names have the addresses 0.0.0.0 and ::, in place of none
 	Cache int         // how many answers are kept at most; 0 keeps none
 	TLS   *tls.Config // to the upstreams; nil for the system's roots
+	Trace *Trace      // told how the upstreams fare; may be nil
 }
-
-// atOnce is how many questions may wait for upstreams at a time.
-const atOnce = 256
 
 // A Server answers DNS questions.
 type Server struct {
-	config Config
-	places chan struct{} // one for each question that waits for an upstream
-	ctx    context.Context
-	end    context.CancelFunc
-	wg     sync.WaitGroup // all that it started
+	config    Config
+	standings []*standing // of the upstreams
+	crowd     crowd       // of questions that wait for an upstream
+	ctx       context.Context
+	end       context.CancelFunc
+	wg        sync.WaitGroup // all that it started
 
 	mu     sync.Mutex
 	now    *resolver
@@ -51,7 +54,13 @@ func New(c Config) (*Server, error) {
 	if c.Relay == nil || c.Way.Dialer == nil || len(c.Upstreams) == 0 {
 		return nil, errors.New("names: no way to an upstream")
 	}
-	s := &Server{config: c, places: make(chan struct{}, atOnce)}
+	s := &Server{config: c}
+	if c.Listed == nil {
+		s.config.Listed = s.blocked
+	}
+	for _, raw := range c.Upstreams {
+		s.standings = append(s.standings, newStanding(raw, c.Trace))
+	}
 	s.ctx, s.end = context.WithCancel(context.Background())
 	r, err := s.resolver()
 	if err != nil {
@@ -64,12 +73,12 @@ func New(c Config) (*Server, error) {
 // resolver makes one that shares nothing with others.
 func (s *Server) resolver() (*resolver, error) {
 	r := newResolver(s.config.Cache)
-	for _, raw := range s.config.Upstreams {
+	for i, raw := range s.config.Upstreams {
 		u, err := newUpstream(raw, func(ctx context.Context, addr string) (net.Conn, error) { return s.dial(ctx, r, addr) }, s.config.TLS)
 		if err != nil {
 			return nil, err
 		}
-		r.servers = append(r.servers, &server{upstream: u})
+		r.servers = append(r.servers, &server{upstream: u, standing: s.standings[i]})
 	}
 	return r, nil
 }
@@ -88,18 +97,7 @@ func (s *Server) dial(ctx context.Context, r *resolver, addr string) (net.Conn, 
 	if err != nil {
 		return nil, err
 	}
-	return &tied{Conn: conn, untie: context.AfterFunc(r.ctx, func() { _ = conn.Close() })}, nil
-}
-
-// tied is a conn that a ctx closes.
-type tied struct {
-	net.Conn
-	untie func() bool
-}
-
-func (t *tied) Close() error {
-	t.untie()
-	return t.Conn.Close()
+	return tie(r.ctx, conn), nil
 }
 
 // Forget has all questions to come share nothing with those before: neither answers nor
@@ -143,10 +141,7 @@ func (s *Server) immediately(m *dns.Msg, client net.Addr) *dns.Msg {
 		return reply(m, answerSpecial(q, zone))
 	}
 	if k.name != "." && s.blocked(strings.TrimSuffix(k.name, "."), client) {
-		if s.config.Zero {
-			return reply(m, addresses(q, k.name, "0.0.0.0", "::"))
-		}
-		return reply(m, missing(k.name))
+		return reply(m, s.kept(q))
 	}
 	if q.Qtype == dns.TypeANY { // RFC 8482 §4.2
 		return reply(m, &answer{records: []dns.RR{&dns.HINFO{
@@ -154,9 +149,29 @@ func (s *Server) immediately(m *dns.Msg, client net.Addr) *dns.Msg {
 		}}})
 	}
 	if a := s.resolverNow().cache.get(k, time.Now()); a != nil {
-		return reply(m, a)
+		return reply(m, s.judged(q, a, client))
 	}
 	return nil
+}
+
+// kept is the answer to a question about a name that is blocked.
+func (s *Server) kept(q dns.Question) *answer {
+	zone := strings.ToLower(q.Name)
+	if s.config.Zero {
+		return addresses(q, zone, "0.0.0.0", "::")
+	}
+	return missing(zone)
+}
+
+// judged returns a, unless it leads to a name that is kept from client: then the name that
+// was asked for is, too. Trackers hide behind aliases in the zones of those who use them.
+func (s *Server) judged(q dns.Question, a *answer, client net.Addr) *answer {
+	for _, name := range a.leadsTo() {
+		if s.config.Listed(name, client) {
+			return s.kept(q)
+		}
+	}
+	return a
 }
 
 func (s *Server) blocked(name string, client net.Addr) bool {
@@ -184,16 +199,15 @@ func (s *Server) answer(b []byte, client net.Addr, udp bool, send func([]byte), 
 		done()
 		return
 	}
-	select {
-	case s.places <- struct{}{}:
-	default:
+	leave := s.crowd.enter(client)
+	if leave == nil {
 		finish(refuse(m, dns.RcodeServerFailure))
 		return
 	}
 	s.wg.Go(func() {
 		a := s.ask(m)
-		<-s.places
-		finish(reply(m, a))
+		leave()
+		finish(reply(m, s.judged(m.Question[0], a, client)))
 	})
 }
 
