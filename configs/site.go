@@ -52,11 +52,18 @@ type SiteAnswer struct {
 	ResponseHeaders []HeaderEdit `toml:"response_headers"` // done to what the client sees
 	Compress        []Coding     `toml:"compress"`         // offered, the preferred first; none by default
 
-	Timeouts SiteTimeouts `toml:"timeouts"` // of Upstreams
+	// Of Upstreams.
+	Balance  SiteBalance  `toml:"balance"`
+	Eject    SiteEject    `toml:"eject"`
+	Health   SiteHealth   `toml:"health"`
+	Timeouts SiteTimeouts `toml:"timeouts"`
 }
 
 func (a *SiteAnswer) setDefaults() {
-	a.Timeouts = SiteTimeouts{Dial: 5 * time.Second, Idle: time.Minute}
+	a.Balance.setDefaults()
+	a.Eject.setDefaults()
+	a.Health.setDefaults()
+	a.Timeouts.setDefaults()
 }
 
 // Upstream is a server behind a site.
@@ -67,7 +74,12 @@ type Upstream struct {
 
 	ServerName string `toml:"server_name"` // of https: what the certificate must be for; default the URL's host
 	CA         string `toml:"ca,path"`     // of https: PEM file of who may have signed it; default the system's
+
+	Weight      Weight `toml:"weight"`       // its share beside those of others; default 1
+	MaxRequests uint   `toml:"max_requests"` // at a time; 0 for any number
 }
+
+func (u *Upstream) setDefaults() { u.Weight = 1 }
 
 // A Coding is a content coding (RFC 9110 §8.4.1).
 type Coding string
@@ -85,3 +97,5 @@ type SiteTimeouts struct {
 	Response time.Duration `toml:"response"` // until a response's head is there; 0 for no limit
 	Idle     time.Duration `toml:"idle"`     // of a connection kept for the next request
 }
+
+func (t *SiteTimeouts) setDefaults() { t.Dial, t.Idle = 5*time.Second, time.Minute }

@@ -106,6 +106,7 @@ func (a *SiteAnswer) check(d *decoder, path string) {
 			d.fail(at(join(path, "compress"), i), "%q stands there twice; remove one", c)
 		}
 	}
+	a.checkBalance(d, path)
 	for i := range a.Upstreams {
 		a.Upstreams[i].check(d, d.nth(join(path, "upstream"), i))
 	}

@@ -98,6 +98,8 @@ var parsers = map[reflect.Type]parser{
 	reflect.TypeFor[NameServer]():    {"a URL", `write it in "quotes"`, parseNameServer},
 	reflect.TypeFor[BlockedName]():   oneOf(BlockedMissing, BlockedZero),
 	reflect.TypeFor[HeaderEdit]():    {"an edit of a header", `write "Name: value", "+Name: value" or "-Name"`, parseHeaderEdit},
+	reflect.TypeFor[HashKey]():       {"a string", `write "client", "uri", "header:Name" or "cookie:name"`, parseHashKey},
+	reflect.TypeFor[SitePick]():      oneOf(SitePickTwoChoices, SitePickRoundRobin, SitePickRandom, SitePickLeast, SitePickHash),
 	reflect.TypeFor[Coding]():        oneOf(CodingZstd, CodingBrotli, CodingGzip),
 	reflect.TypeFor[Mode]():          oneOf(ModeStrict, ModeDynamic, ModeRandom),
 	reflect.TypeFor[Per]():           oneOf(PerTunnel, PerIdentity),

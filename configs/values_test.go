@@ -209,14 +209,14 @@ func TestFullEgress(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var answer SiteAnswer
+	answer.setDefaults()
+	answer.Upstreams = []Upstream{{URL: &url.URL{Scheme: "http", Host: "127.0.0.1:8080", Path: "/base"}, Weight: 1}}
 	want := &Egress{
 		Listeners: []EgressListener{{Address: "[::]:443"}},
 		TLS:       EgressTLS{Certificate: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")},
-		Sites: []Site{{SiteAnswer: SiteAnswer{
-			Upstreams: []Upstream{{URL: &url.URL{Scheme: "http", Host: "127.0.0.1:8080", Path: "/base"}}},
-			Timeouts:  SiteTimeouts{Dial: 5 * time.Second, Idle: time.Minute},
-		}}},
-		Users: []User{{"alice", NewSecret("hunter2")}},
+		Sites:     []Site{{SiteAnswer: answer}},
+		Users:     []User{{"alice", NewSecret("hunter2")}},
 		Destinations: Destinations{
 			Allow: []netip.Prefix{
 				netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("10.2.3.4/32"),

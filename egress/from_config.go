@@ -26,7 +26,7 @@ func FromConfig(c *configs.Egress, trace *relay.Trace) (*Server, error) {
 		return nil, c.Errorf("user", "%w", err)
 	}
 	base := &net.Dialer{}
-	site, err := NewWebsite(c, base.DialContext)
+	site, err := NewWebsite(c, base.DialContext, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"strconv"
@@ -24,9 +25,9 @@ type FrontServer struct {
 	http *http.Server
 }
 
-// FrontFromConfig builds the website that c describes, over the system's dialer. Nothing
-// is listened on yet. Errors have their place in the file.
-func FrontFromConfig(c *configs.Egress) (*FrontServer, error) {
+// FrontFromConfig builds the website that c describes, over the system's dialer; what changes
+// with the servers behind it is logged. Nothing is listened on yet. Errors have their place in the file.
+func FrontFromConfig(c *configs.Egress, log *slog.Logger) (*FrontServer, error) {
 	s := &FrontServer{}
 	if !c.Listeners[0].Plain {
 		cert, err := certificateOf(c)
@@ -35,7 +36,7 @@ func FrontFromConfig(c *configs.Egress) (*FrontServer, error) {
 		}
 		s.Certificate = cert
 	}
-	site, err := NewWebsite(c, (&net.Dialer{}).DialContext)
+	site, err := NewWebsite(c, (&net.Dialer{}).DialContext, UpstreamTrace(log))
 	if err != nil {
 		return nil, err
 	}

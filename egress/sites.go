@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"net/http"
+	"net/url"
 	"os"
 
 	"github.com/byway-proxy/byway/configs"
@@ -26,10 +27,10 @@ func (w *Website) Close() {
 	}
 }
 
-// NewWebsite builds the sites that c describes; dial reaches the servers behind them. Errors have
-// their place in the file.
-func NewWebsite(c *configs.Egress, dial upstream.Dial) (*Website, error) {
-	b := siteBuilder{c: c, dial: dial}
+// NewWebsite builds the sites that c describes; dial reaches the servers behind them, whose changes
+// trace, which may be nil, is told. Errors have their place in the file.
+func NewWebsite(c *configs.Egress, dial upstream.Dial, trace *upstream.Trace) (*Website, error) {
+	b := siteBuilder{c: c, dial: dial, trace: trace}
 	var sites []front.Site
 	for i := range c.Sites {
 		s, path := &c.Sites[i], at("site", i)
@@ -51,6 +52,7 @@ func NewWebsite(c *configs.Egress, dial upstream.Dial) (*Website, error) {
 type siteBuilder struct {
 	c       *configs.Egress
 	dial    upstream.Dial
+	trace   *upstream.Trace
 	proxies []*front.Proxy
 }
 
@@ -128,11 +130,26 @@ func (b *siteBuilder) proxy(a *configs.SiteAnswer, s *configs.Site, path string)
 		if err != nil {
 			return nil, b.c.Errorf(place, "%w", err)
 		}
-		servers = append(servers, &upstream.Server{URL: u.URL, Client: client})
+		servers = append(servers, &upstream.Server{
+			Name: nameOf(u.URL), URL: u.URL, Client: client, Weight: float64(u.Weight), Limit: int(u.MaxRequests),
+		})
 	}
-	p := &front.Proxy{Pool: upstream.NewPool(servers), Trusted: s.TrustedProxies, Name: "Caddy"}
+	p := &front.Proxy{
+		Pool: upstream.NewPool(servers, b.settings(a)), Trusted: s.TrustedProxies, Name: "Caddy", Tries: int(a.Balance.Tries),
+	}
+	for _, status := range a.Balance.RetryOn {
+		p.RetryOn = append(p.RetryOn, int(status))
+	}
 	b.proxies = append(b.proxies, p)
 	return p, nil
+}
+
+// nameOf is what people call the server at u.
+func nameOf(u *url.URL) string {
+	if u.Host == "" {
+		return u.Path // a socket
+	}
+	return u.Host
 }
 
 func upstreamTLS(u *configs.Upstream) (*tls.Config, error) {

@@ -27,7 +27,7 @@ func frontCommand() *cobra.Command {
 			return err
 		}
 		logger := log()
-		s, err := egress.FrontFromConfig(cfg)
+		s, err := egress.FrontFromConfig(cfg, logger)
 		if err != nil {
 			return err
 		}

@@ -25,8 +25,11 @@ type Proxy struct {
 	// empty for nothing, which that forbids.
 	Name string
 
-	// Tries is how many servers a request that may be sent again is sent to at most; 0 means 2.
+	// Tries is how many servers a request that may be sent again is sent to at most; 0 means 3.
 	Tries int
+
+	// RetryOn are the statuses of a server for which a request is sent to another, if it may be.
+	RetryOn []int
 
 	tunnels tunnels
 }
@@ -40,35 +43,12 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Body != http.NoBody && r.ProtoMajor == 1 {
 		_ = http.NewResponseController(w).EnableFullDuplex()
 	}
-	out := p.outgoing(r)
-	body := newReplay(r)
-	early := earlyTo(w)
-	if !r.ProtoAtLeast(1, 1) {
-		early = nil // RFC 9110 §15.2
+	x := &exchange{p: p, w: w, r: r, out: p.outgoing(r), body: newReplay(r)}
+	x.wish = upstream.Wish{Request: r, Client: client(r, p.Trusted).client}
+	if r.ProtoAtLeast(1, 1) { // RFC 9110 §15.2
+		x.early = earlyTo(w)
 	}
-	var tried []*upstream.Server
-	for {
-		s, err := p.Pool.Pick(r, tried)
-		if err != nil {
-			fail(w, http.StatusServiceUnavailable)
-			return
-		}
-		out.URL = at(s.URL, r.URL)
-		out.Body = body.next()
-		resp, err := s.Client.Do(out, early) //nolint:bodyclose // answer closes it
-		if err == nil {
-			p.answer(w, r, resp, body)
-			return
-		}
-		body.stop(w)
-		if tried = append(tried, s); r.Context().Err() == nil && len(tried) < p.tries() && body.again(r, err) {
-			continue
-		}
-		if !body.done() && r.ProtoMajor == 1 {
-			w.Header()["Connection"] = []string{"close"} // see answer
-		}
-		fail(w, statusOf(err))
-		return
+	for !x.try() {
 	}
 }
 
@@ -80,7 +60,7 @@ func (p *Proxy) Close() {
 
 func (p *Proxy) tries() int {
 	if p.Tries == 0 {
-		return 2
+		return 3
 	}
 	return p.Tries
 }

@@ -63,7 +63,7 @@ func TestRetry(t *testing.T) {
 		{rude, "POST", short, "", 502},
 		{rude, "POST", short, "k1", 200},
 	} {
-		url := served(t, proxyTo(t, echo, test.first)) // the second is the first to be asked
+		url := served(t, proxyTo(t, test.first, echo))
 		r, _ := http.NewRequest(test.method, url, strings.NewReader(test.body))
 		if test.key != "" {
 			r.Header.Set("Idempotency-Key", test.key)
@@ -152,4 +152,21 @@ func TestGone(t *testing.T) {
 		resp.Body.Close()
 		<-gone
 	})
+}
+
+func TestBasePath(t *testing.T) {
+	origin := served(t, say("origin"))
+	for _, test := range []struct{ base, target, want string }{
+		{"", "/x", "/x"},
+		{"/", "/x", "/x"},
+		{"/base", "/x", "/base/x"},
+		{"/base/", "/x%2Fy", "/base/x%2Fy"},
+		{"/b%2Fc", "/x", "/b%2Fc/x"},
+		{"/base", "//x", "/base//x"},
+	} {
+		r := httptest.NewRequest("GET", "http://a.example"+test.target, nil)
+		if _, body, _ := get(t, proxyTo(t, origin+test.base), r); body != "origin "+test.want {
+			t.Errorf("%s below %s is %q", test.target, test.base, body)
+		}
+	}
 }
