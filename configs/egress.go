@@ -58,7 +58,7 @@ type Destinations struct {
 }
 
 func (e *Egress) setDefaults() {
-	e.Timeouts = Timeouts{Handshake: 10 * time.Second, Dial: 30 * time.Second, Idle: 10 * time.Minute, Drain: 30 * time.Second}
+	e.Timeouts = Timeouts{Handshake: time.Minute, Dial: 30 * time.Second, Idle: 10 * time.Minute, Drain: 30 * time.Second}
 	e.Destinations.DenyPorts = []uint16{25, 465, 587}
 	e.HTTP2 = HTTP2{StreamWindow: 16 * MiB, SessionWindow: 32 * MiB, Budget: GiB}
 }

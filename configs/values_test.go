@@ -256,7 +256,7 @@ tls.names = ["a.example"]`
 	if want := []uint16{25, 465, 587}; !cmp.Equal(e.Destinations.DenyPorts, want) {
 		t.Errorf("deny_ports is %v, want %v", e.Destinations.DenyPorts, want)
 	}
-	if want := (Timeouts{10 * time.Second, 30 * time.Second, 10 * time.Minute, 30 * time.Second}); e.Timeouts != want {
+	if want := (Timeouts{time.Minute, 30 * time.Second, 10 * time.Minute, 30 * time.Second}); e.Timeouts != want {
 		t.Errorf("timeouts are %v, want %v", e.Timeouts, want)
 	}
 }

@@ -23,7 +23,8 @@ type Server struct {
 	Relay       *relay.Relay // carries the tunnels; its router leads to a [Policy]
 	Certificate tls.Certificate
 
-	// HeadLimit bounds TLS and the head of a request; 0 means 10 s.
+	// HeadLimit bounds TLS and the head of a request; 0 means what the website's persona
+	// has, a minute.
 	HeadLimit time.Duration
 
 	// Windows are for those who have shown a credential; the zero value leaves
@@ -34,9 +35,6 @@ type Server struct {
 	http *http.Server
 	wide *wide // nil if Windows is zero
 }
-
-// idle is how long a connection without a request or a tunnel is kept.
-const idle = 5 * time.Minute
 
 // Serve serves l until Shutdown or Close, and then returns [http.ErrServerClosed].
 // It closes l.
@@ -67,12 +65,10 @@ func (s *Server) server() (*http.Server, error) {
 	case len(s.Certificate.Certificate) == 0:
 		return nil, errors.New("egress: no certificate")
 	}
-	limit := s.HeadLimit
-	if limit <= 0 {
-		limit = 10 * time.Second
+	h, err := websiteServer(http.HandlerFunc(s.serveHTTP), s.Certificate, s.HeadLimit)
+	if err != nil {
+		return nil, err
 	}
-	h := websiteServer(http.HandlerFunc(s.serveHTTP), s.Certificate)
-	h.ReadHeaderTimeout = limit
 	if s.Windows != (Windows{}) {
 		w, err := widen(h, s.Windows)
 		if err != nil {

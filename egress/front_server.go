@@ -4,14 +4,14 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"io"
-	"log"
 	"log/slog"
 	"net"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/byway-proxy/byway/configs"
+	"github.com/byway-proxy/byway/egress/front"
 )
 
 // A FrontServer is a website alone: what an egress is to those without a credential,
@@ -41,31 +41,30 @@ func FrontFromConfig(c *configs.Egress, log *slog.Logger) (*FrontServer, error) 
 		return nil, err
 	}
 	s.site = site
-	s.http = websiteServer(site, s.Certificate)
-	s.http.ReadHeaderTimeout = c.Timeouts.Handshake
+	if s.http, err = websiteServer(site, s.Certificate, c.Timeouts.Handshake); err != nil {
+		site.Close()
+		return nil, err
+	}
 	return s, nil
 }
 
-// websiteServer returns the HTTP server of a website, in the clear if there is no certificate.
-func websiteServer(h http.Handler, cert tls.Certificate) *http.Server {
-	s := &http.Server{
-		Handler: h,
-		// No ReadTimeout or WriteTimeout: those would end tunnels.
-		IdleTimeout: idle,
-		ErrorLog:    log.New(io.Discard, "", 0), // it would tell who came
-	}
+// websiteServer returns the HTTP server of a website, with tunnels or without; in the clear if
+// there is no certificate.
+func websiteServer(h http.Handler, cert tls.Certificate, headLimit time.Duration) (*http.Server, error) {
+	var cfg *tls.Config
 	if len(cert.Certificate) > 0 {
-		s.TLSConfig = &tls.Config{
-			Certificates: []tls.Certificate{cert},
-			MinVersion:   tls.VersionTLS12,
-			NextProtos:   []string{"h2", "http/1.1"},
+		byName, err := newByName(cert)
+		if err != nil {
+			return nil, err
 		}
-		return s
+		cfg = front.TLSConfig()
+		cfg.GetCertificate = byName.certificate
 	}
-	s.Protocols = new(http.Protocols)
-	s.Protocols.SetHTTP1(true)
-	s.Protocols.SetUnencryptedHTTP2(true)
-	return s
+	s, err := front.NewServer(h, cfg)
+	if err == nil && headLimit > 0 {
+		s.ReadHeaderTimeout = headLimit
+	}
+	return s, err
 }
 
 // ListenAndServe listens where c says and serves until ctx ends, then waits for requests to end
@@ -79,7 +78,7 @@ func (s *FrontServer) ListenAndServe(ctx context.Context, c *configs.Egress, rea
 	ready(l.Addr())
 	served := make(chan error, 1)
 	go func() {
-		if s.http.TLSConfig == nil {
+		if len(s.Certificate.Certificate) == 0 {
 			served <- s.http.Serve(l)
 		} else {
 			served <- s.http.ServeTLS(l, "", "")

@@ -46,7 +46,7 @@ func NewWebsite(c *configs.Egress, dial upstream.Dial, trace *upstream.Trace) (*
 		b.close()
 		return nil, c.Errorf("site", "%w", err)
 	}
-	return &Website{h, b.proxies}, nil
+	return &Website{&front.Persona{Site: h}, b.proxies}, nil
 }
 
 type siteBuilder struct {

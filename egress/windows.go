@@ -4,18 +4,19 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
-	"errors"
 	"net"
 	"net/http"
 	"sync"
+
+	"golang.org/x/net/http2"
 )
 
 // Windows says how much a client may send ahead of the targets on HTTP/2, in bytes:
 // on a long path that bounds the speed of an upload. They are for clients that have shown a
-// credential before; whoever has not meets net/http's ordinary ones (1 MiB), as on any website
-// of that server.
+// credential before; whoever has not meets the ordinary ones (1 MiB), as on any website
+// of a Go server.
 //
-// A server tells its windows at a session's start, before any credential, and net/http can't
+// A server tells its windows at a session's start, before any credential, and no Go server can
 // enlarge them later. So a TLS ticket that was given on a connection with a good credential
 // is remembered, and the connection that comes back with it gets these windows. The tickets
 // are like all others; a stranger's is never remembered.
@@ -49,24 +50,20 @@ type wide struct {
 func widen(h *http.Server, o Windows) (*wide, error) {
 	w := &wide{o: o, keys: &tls.Config{}, left: o.Budget, known: make(map[ticket]bool)}
 	w.http = &http.Server{
-		IdleTimeout: h.IdleTimeout, ErrorLog: h.ErrorLog, TLSConfig: h.TLSConfig.Clone(),
+		IdleTimeout: h.IdleTimeout, MaxHeaderBytes: h.MaxHeaderBytes, ErrorLog: h.ErrorLog, TLSConfig: h.TLSConfig.Clone(),
 		HTTP2: &http.HTTP2Config{MaxReceiveBufferPerStream: o.Stream, MaxReceiveBufferPerConnection: o.Session},
 	}
-	// net/http sets up its HTTP/2 when it begins to serve, and takes the windows
-	// from the server that it is called for.
-	_ = w.http.ServeTLS(none{}, "", "")
-	serve := w.http.TLSNextProto["h2"]
-	if serve == nil {
-		return nil, errors.New("egress: net/http has no HTTP/2")
+	if err := http2.ConfigureServer(w.http, &http2.Server{}); err != nil { //nolint:staticcheck // as the front's, which it must look like
+		return nil, err
 	}
-	h.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){
-		"h2": func(hs *http.Server, c *tls.Conn, handler http.Handler) {
-			if v := visitOf(c); v != nil && v.friend && c.ConnectionState().DidResume && w.take() {
-				defer w.give()
-				hs = w.http
-			}
-			serve(hs, c, handler)
-		},
+	serve, serveWide := h.TLSNextProto["h2"], w.http.TLSNextProto["h2"]
+	h.TLSNextProto["h2"] = func(hs *http.Server, c *tls.Conn, handler http.Handler) {
+		if v := visitOf(c); v != nil && v.friend && c.ConnectionState().DidResume && w.take() {
+			defer w.give()
+			serveWide(w.http, c, handler)
+			return
+		}
+		serve(hs, c, handler)
 	}
 	h.RegisterOnShutdown(func() { _ = w.http.Shutdown(context.Background()) })
 	plain := h.TLSConfig.Clone()
@@ -199,10 +196,3 @@ func prove(ctx context.Context) {
 		}
 	}
 }
-
-// none is a listener without conns.
-type none struct{}
-
-func (none) Accept() (net.Conn, error) { return nil, net.ErrClosed }
-func (none) Close() error              { return nil }
-func (none) Addr() net.Addr            { return &net.TCPAddr{} }

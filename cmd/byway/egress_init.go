@@ -47,7 +47,7 @@ func initEgress(w io.Writer, o initOptions) error {
 	_ = host
 	config := filepath.Join(o.dir, egressConfig)
 	tokenName := o.user + ".token"
-	text := fmt.Sprintf(initConfig, quote(o.listen), quote(o.domain), quote(o.user), quote(tokenName))
+	text := fmt.Sprintf(initConfig, quote(o.listen), quote(o.domain), quote(o.domain), quote(o.user), quote(tokenName))
 	token := users.NewToken()
 	if filepath.Base(tokenName) != tokenName {
 		return fmt.Errorf("--user %q cannot be the name of a file", o.user)
@@ -136,6 +136,7 @@ names = [%s]
 state = "state"
 
 [[site]]
+host = %s
 root = "site"
 
 [[user]]

@@ -13,9 +13,13 @@
 //	    webext-ublock-origin-firefox python3 python3-requests python3-socks \
 //	    python3-python-socks python3-async-timeout torsocks proxychains4 ncat socat \
 //	    default-jdk-headless
+//	go install github.com/caddyserver/caddy/v2/cmd/caddy@v2.11.9
 //	npm ci --prefix internal/interop/testdata/node
 //
 // TestClients is the matrix of docs/clients.md: all clients, in all their ways.
+//
+// TestCamouflage holds the egress' website to Caddy's, probe by probe; docs/camouflage-report.md
+// is what it saw.
 //
 // The command is built with the race detector, unless BYWAY_INTEROP_RACE=0;
 // BYWAY_INTEROP_BINARY names one that exists to be tested instead.

@@ -47,6 +47,7 @@ var allowed = map[string][]string{
 	"internal/layers":   {},
 	"internal/interop":  {},
 	"internal/netlab":   {},
+	"internal/probe":    {},
 	"internal/leaks":    {},
 	"internal/bench":    {"*"},
 }
@@ -60,6 +61,9 @@ var outside = map[string][]string{
 	"local/names":     {"github.com/miekg/dns"},
 	"local/lists":     {"golang.org/x/crypto/blake2b"},
 
+	"egress":       {"golang.org/x/net/http2"},
+	"egress/front": {"golang.org/x/net/http/httpguts", "golang.org/x/net/http2", "github.com/andybalholm/brotli", "github.com/klauspost/compress/gzip", "github.com/klauspost/compress/zstd"},
+
 	"socks":     {"github.com/armon/go-socks5"},
 	"httpproxy": {"golang.org/x/net/http2", "github.com/dunglas/httpsfv"},
 	"configs":   {"github.com/BurntSushi/toml"},
@@ -67,10 +71,10 @@ var outside = map[string][]string{
 	"hop":       {"golang.org/x/net/proxy"},
 	"hop/ssh":   {"golang.org/x/crypto/ssh", "golang.org/x/crypto/ssh/agent", "golang.org/x/crypto/ssh/knownhosts"},
 
-	"egress/front": {"github.com/andybalholm/brotli", "github.com/klauspost/compress/gzip", "github.com/klauspost/compress/zstd"},
-	"cmd/byway":    {"github.com/spf13/cobra", "github.com/lmittmann/tint", "golang.org/x/term"},
+	"cmd/byway": {"github.com/spf13/cobra", "github.com/lmittmann/tint", "golang.org/x/term"},
 
 	"internal/h2":      {"golang.org/x/net/http2/hpack"},
+	"internal/probe":   {"golang.org/x/net/http2/hpack"},
 	"internal/netlab":  {"golang.org/x/sys/unix"},
 	"internal/sockets": {"golang.org/x/sys/unix"},
 }
