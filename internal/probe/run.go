@@ -182,6 +182,9 @@ func (s *session) handshake(options string) error {
 	cfg := &tls.Config{
 		InsecureSkipVerify: true, //nolint:gosec // it looks at servers, and believes none
 		ServerName:         s.target.Vars["site"],
+		// What is sent at once has to be read at once: a server that closes over the
+		// first of two records resets the connection, or not, as the second comes.
+		DynamicRecordSizingDisabled: true,
 	}
 	for _, option := range strings.Fields(options) {
 		key, value, _ := strings.Cut(option, "=")
