@@ -113,7 +113,7 @@ type Hop struct {
 	Pipeline         Pipeline      `toml:"pipeline"`          // default PipelineAuto; of use to socks5 and socks5h
 	DialTimeout      time.Duration `toml:"dial_timeout"`      // reaching the hop; default 10s
 	HandshakeTimeout time.Duration `toml:"handshake_timeout"` // TLS and the proxy's protocol; default 10s
-	TLS              HopTLS        `toml:"tls"`               // of use to https
+	TLS              HopTLS        `toml:"tls"`               // of use to https and h3
 	SSH              HopSSH        `toml:"ssh"`               // of use to ssh
 
 	// How this machine reaches the hop, which then stands first in its chains.
@@ -232,7 +232,7 @@ func (c *Client) setDefaults() {
 // HopSchemes returns the URL schemes that a hop may have.
 func HopSchemes() []string {
 	return []string{
-		"socks4", "socks4a", "socks5", "socks5h", "http", "https", "ssh",
+		"socks4", "socks4a", "socks5", "socks5h", "http", "https", "h3", "ssh",
 		"socks4+unix", "socks4a+unix", "socks5+unix", "socks5h+unix", "http+unix",
 	}
 }

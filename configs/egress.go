@@ -24,7 +24,10 @@ type Egress struct {
 type EgressListener struct {
 	Address string `toml:"address,required"` // host:port; port 0 takes any that is free
 	Plain   bool   `toml:"plain"`            // HTTP without TLS; of "byway front" alone
+	HTTP3   bool   `toml:"http3"`            // HTTP/3 on the same port of UDP; default true
 }
+
+func (l *EgressListener) setDefaults() { l.HTTP3 = true }
 
 // EgressTLS names the certificate, or says what to make one for.
 type EgressTLS struct {

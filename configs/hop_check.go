@@ -30,8 +30,8 @@ func (h *Hop) check(d *decoder, path string) {
 			d.fail(join(path, key), "is of no use to %s; it is for %s", h.URL.Scheme, schemes)
 		}
 	}
-	if h.URL.Scheme != "https" {
-		only("tls", "https")
+	if h.URL.Scheme != "https" && h.URL.Scheme != "h3" {
+		only("tls", "https and h3")
 	}
 	if !isSOCKS5(h.URL) {
 		only("pipeline", "socks5 and socks5h")

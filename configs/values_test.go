@@ -180,6 +180,7 @@ func TestFullClient(t *testing.T) {
 const fullEgress = `
 [[listen]]
 address = "[::]:443"
+http3 = false
 [tls]
 certificate = "cert.pem"
 key = "key.pem"

@@ -8,10 +8,11 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/byway-proxy/byway/egress/users"
-	"github.com/byway-proxy/byway/httpproxy"
+	"github.com/byway-proxy/byway/masque"
 	"github.com/byway-proxy/byway/relay"
 )
 
@@ -31,9 +32,11 @@ type Server struct {
 	// net/http's to all.
 	Windows Windows
 
-	mu   sync.Mutex
-	http *http.Server
-	wide *wide // nil if Windows is zero
+	mu     sync.Mutex
+	http   *http.Server
+	http3  *masque.Server
+	wide   *wide                  // nil if Windows is zero
+	altSvc atomic.Pointer[string] // nil without HTTP/3
 }
 
 // Serve serves l until Shutdown or Close, and then returns [http.ErrServerClosed].
@@ -69,6 +72,7 @@ func (s *Server) server() (*http.Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.http3 = &masque.Server{Handler: h.Handler, TLS: h.TLSConfig.Clone(), IdleLimit: h.IdleTimeout}
 	if s.Windows != (Windows{}) {
 		w, err := widen(h, s.Windows)
 		if err != nil {
@@ -86,19 +90,18 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	user, ok := s.Users.Verify(r.Header["Proxy-Authorization"])
 	if !ok || r.Method != http.MethodConnect {
 		r.Header.Del("Proxy-Authorization")
+		s.announce(w, r)
 		s.Site.ServeHTTP(w, r)
 		return
 	}
 	prove(r.Context())
-	p, err := httpproxy.Connect(w, r, relay.Request{
-		Network: "tcp", User: user, Client: remote(r), Listener: s.listener(r),
-	}, httpproxy.ConnectOptions{ProxyStatus: "byway"})
+	ctx, p, err := pending(w, r, relay.Request{Network: "tcp", User: user, Client: remote(r), Listener: s.listener(r)})
 	if err != nil {
 		s.Relay.Trace.Bad(s.listener(r), err)
-		w.WriteHeader(http.StatusBadRequest)
+		w.WriteHeader(statusOf(err))
 		return
 	}
-	_ = s.Relay.Serve(r.Context(), p) // the trace has been told
+	_ = s.Relay.Serve(ctx, p) // the trace has been told
 }
 
 func (s *Server) listener(r *http.Request) string {
@@ -125,11 +128,14 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	// The server closes its listeners at once, then waits for HTTP/2 tunnels,
 	// which are its requests; those on HTTP/1.1 are known to the relay alone.
-	done := make(chan error, 1)
+	done := make(chan error, 2)
 	go func() { done <- h.Shutdown(ctx) }()
+	go func() { done <- s.http3.Shutdown(ctx) }()
 	err = s.Relay.Shutdown(ctx)
-	if e := <-done; err == nil {
-		err = e
+	for range 2 {
+		if e := <-done; err == nil {
+			err = e
+		}
 	}
 	_ = h.Close()
 	if w, ok := s.Site.(*Website); ok {

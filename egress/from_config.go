@@ -86,19 +86,37 @@ func (s *Server) ListenAndServe(ctx context.Context, c *configs.Egress, ready fu
 	if err != nil {
 		return c.Errorf("listen[0].address", "cannot be listened on: %w", err)
 	}
+	serve := []func() error{func() error { return s.Serve(l) }}
+	if c.Listeners[0].HTTP3 {
+		// The same port, which with port 0 the system has just chosen.
+		p, err := (&net.ListenConfig{}).ListenPacket(ctx, "udp", l.Addr().String())
+		if err != nil {
+			_ = l.Close()
+			return c.Errorf("listen[0].address", "cannot be listened on by UDP: %w; free the port, or leave HTTP/3 out with http3 = false", err)
+		}
+		serve = append(serve, func() error { return s.ServePacket(p) })
+	}
 	ready(l.Addr())
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(l) }()
+	served := make(chan error, len(serve))
+	for _, f := range serve {
+		go func() { served <- f() }()
+	}
+	var failed error
 	select {
-	case err := <-served:
-		return err
+	case failed = <-served:
+		serve = serve[1:]
 	case <-ctx.Done():
 	}
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.Timeouts.Drain)
 	defer cancel()
 	err = s.Shutdown(drain)
-	if e := <-served; e != nil && !errors.Is(e, http.ErrServerClosed) {
-		return e
+	for range serve {
+		if e := <-served; failed == nil {
+			failed = e
+		}
+	}
+	if failed != nil && !errors.Is(failed, http.ErrServerClosed) {
+		return failed
 	}
 	return err
 }

@@ -23,7 +23,7 @@ func registered(u *url.URL, o Options) (chain.Hop, error) {
 	}
 	// Its FromURL says by the way whether it knows the scheme.
 	if _, err := proxy.FromURL(u, &bound{next: nobody{}}); err != nil {
-		return chain.Hop{}, fmt.Errorf("hop: scheme %q is not known; write socks5, socks4a, socks4, http, https or ssh (%w)", u.Scheme, err)
+		return chain.Hop{}, fmt.Errorf("hop: scheme %q is not known; write socks5, socks4a, socks4, http, https, h3 or ssh (%w)", u.Scheme, err)
 	}
 	return chain.Hop{Name: o.Name, Wrap: func(next chain.Dialer) (chain.Dialer, error) {
 		return foreign{u, next}, nil
@@ -117,10 +117,10 @@ func unsupported(network string) error {
 }
 
 // Register makes byway's schemes that golang.org/x/net/proxy lacks known to it, so
-// that its FromURL takes them: socks4, socks4a, http and https. It changes a table
+// that its FromURL takes them: socks4, socks4a, http, https and h3. It changes a table
 // of that package that is not safe for concurrent use: call it once, early in main.
 func Register() {
-	for _, scheme := range []string{"socks4", "socks4a", "http", "https"} {
+	for _, scheme := range []string{"socks4", "socks4a", "http", "https", "h3"} {
 		proxy.RegisterDialerType(scheme, func(u *url.URL, next proxy.Dialer) (proxy.Dialer, error) {
 			h, err := FromURL(u, Options{})
 			if err != nil {

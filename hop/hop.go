@@ -6,11 +6,12 @@
 //	socks4://host:port    SOCKS4; a target given by name is refused
 //	http://host:port      CONNECT over HTTP/1.1
 //	https://host:port     CONNECT over TLS, on HTTP/2 where the proxy offers it
+//	h3://host:port        CONNECT on HTTP/3; the way to the hop must carry UDP
 //	ssh://user@host:port  tunnels of one SSH connection
 //	socks5+unix:///path   SOCKS5 at a socket of this machine; with +unix also socks5h,
 //	                      socks4a, socks4 and http. Only hop 1 is reached so
 //
-// Ports default to 1080, 80, 443 and 22. A [Base] says by which way hop 1 is reached
+// Ports default to 1080, 80, 443, 443 and 22. A [Base] says by which way hop 1 is reached
 // from this machine. Any other scheme is looked up among those
 // that the program registered with golang.org/x/net/proxy; see also [Register].
 package hop
@@ -27,6 +28,7 @@ import (
 	"github.com/byway-proxy/byway/chain"
 	"github.com/byway-proxy/byway/hop/ssh"
 	"github.com/byway-proxy/byway/httpproxy"
+	"github.com/byway-proxy/byway/masque"
 	"github.com/byway-proxy/byway/socks"
 )
 
@@ -47,11 +49,11 @@ type Options struct {
 	// of the proxy's protocol each; 0 means 10 s.
 	DialLimit, HandshakeLimit time.Duration
 
-	// TLS is for https hops: roots, server name, client certificate. nil means
+	// TLS is for https and h3 hops: roots, server name, client certificate. nil means
 	// the system's roots and the URL's host.
 	TLS *tls.Config
 
-	// Pins, for https hops, are SHA-256 digests of which one must be that of the
+	// Pins, for https and h3 hops, are SHA-256 digests of which one must be that of the
 	// SubjectPublicKeyInfo of the hop's certificate. Without roots in TLS, the
 	// pin alone proves the hop.
 	Pins [][32]byte
@@ -104,6 +106,8 @@ func FromURL(u *url.URL, o Options) (chain.Hop, error) {
 		return ssh.Hop(addr, o.ssh())
 	case "https":
 		return httpproxy.HopTLS(addr, o.http()), nil
+	case "h3":
+		return masque.Hop(addr, o.http()), nil
 	}
 	if h, ok := plain(u.Scheme, addr, o); ok {
 		return h, nil
@@ -122,8 +126,8 @@ func Addr(u *url.URL) string {
 
 // check finds options that are of no use to a scheme.
 func (o *Options) check(scheme string) error {
-	if scheme != "https" && (o.TLS != nil || len(o.Pins) > 0) {
-		return fmt.Errorf("hop: TLS settings are of no use to %s; write https", scheme)
+	if scheme != "https" && scheme != "h3" && (o.TLS != nil || len(o.Pins) > 0) {
+		return fmt.Errorf("hop: TLS settings are of no use to %s; write https or h3", scheme)
 	}
 	s := &o.SSH
 	if scheme != "ssh" && (s.KnownHosts != "" || len(s.Pins)+len(s.Keys) > 0 || s.Passphrase != "" || s.Agent != nil) {
@@ -148,7 +152,7 @@ func plain(scheme, addr string, o Options) (chain.Hop, bool) {
 }
 
 var defaultPorts = map[string]string{
-	"socks4": "1080", "socks4a": "1080", "socks5": "1080", "socks5h": "1080", "http": "80", "https": "443", "ssh": "22",
+	"socks4": "1080", "socks4a": "1080", "socks5": "1080", "socks5h": "1080", "http": "80", "https": "443", "h3": "443", "ssh": "22",
 }
 
 func (o Options) socks() socks.HopOptions {

@@ -126,12 +126,10 @@ func checkTarget(network, addr string) error {
 		return chain.Fail(chain.PhaseConnect, &net.OpError{Op: "dial", Net: network, Err: errors.ErrUnsupported})
 	}
 	if _, refused := connectTarget(addr); refused != nil {
-		return chain.Fail(chain.PhaseConnect, errTarget)
+		return chain.Fail(chain.PhaseConnect, ErrTarget)
 	}
 	return nil
 }
-
-var errTarget = errors.New("the target is not a valid host:port")
 
 func dial(ctx context.Context, d chain.Dialer, addr string, limit time.Duration) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)

@@ -25,9 +25,10 @@ func runCommand() *cobra.Command {
 		Use:   "run (-c FILE | --via URL,URL)",
 		Short: "Serve local apps",
 		Long: "Serve local apps, as a configuration file says, or through the hops of --via, the\n" +
-			"nearest first. A URL is socks5://, socks4a://, socks4://, http:// or https://, with\n" +
-			"user:password@ where the hop asks for it; #pin=sha256/… behind an https URL names the\n" +
-			"key that the hop must have. Hops by ssh:// or at a unix socket are for configurations.\n" +
+			"nearest first. A URL is socks5://, socks4a://, socks4://, http://, https:// or h3://,\n" +
+			"with user:password@ where the hop asks for it; #pin=sha256/… behind an https or h3\n" +
+			"URL names the key that the hop must have. Hops by ssh:// or at a unix socket are for\n" +
+			"configurations.\n" +
 			"URLs on a command line are seen by the machine's other users: keep secrets in files\n" +
 			"named by a configuration.",
 		Example: "  byway run -c byway.toml\n" +
@@ -144,7 +145,7 @@ func clientFrom(listen string, via []string) (*configs.Client, error) {
 	return cfg, err
 }
 
-// splitPins takes "#pin=sha256/…" off an https URL.
+// splitPins takes "#pin=sha256/…" off an https or h3 URL.
 func splitPins(raw string) (*url.URL, []string, error) {
 	u, err := url.Parse(raw)
 	if err != nil || u.Host == "" {

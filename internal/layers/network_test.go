@@ -95,8 +95,14 @@ var ways = map[string]map[string]string{
 
 	"net/http.Client":                {"local/lists/fetch.go": "lists from URLs, on that transport"},
 	"golang.org/x/net/proxy.FromURL": {"hop/bridge.go": "schemes that a program registered, given next"},
-	"syscall.Syscall":                {"relay/park_linux.go": "copies of two descriptors"},
-	"syscall.Socket":                 {"hop/base_linux.go": "tries whether a mark may be set; never connected"},
+	"github.com/quic-go/quic-go.Transport": {
+		"masque/server.go":  "sessions that come in by a socket that is handed in",
+		"masque/session.go": "a session over the flow that next returned",
+	},
+	"github.com/quic-go/quic-go/http3.Transport": {"masque/session.go": "HTTP/3 on such a session; it dials nothing"},
+
+	"syscall.Syscall": {"relay/park_linux.go": "copies of two descriptors"},
+	"syscall.Socket":  {"hop/base_linux.go": "tries whether a mark may be set; never connected"},
 
 	"os.Getenv": {
 		"configs/read_secret.go":     "a secret, by the name that the file gives",
@@ -176,6 +182,7 @@ func TestWaysCatch(t *testing.T) {
 		`import "syscall"; var _, _ = syscall.Socket(0, 0, 0)`:                                               "syscall.Socket",
 		`import "github.com/armon/go-socks5"; var _, _ = socks5.New(nil)`:                                    "github.com/armon/go-socks5.New",
 		`import "golang.org/x/net/http2"; var _ = &http2.Transport{}`:                                        "golang.org/x/net/http2.Transport",
+		`import "github.com/quic-go/quic-go"; var _, _ = quic.DialAddr(nil, "", nil, nil)`:                   "github.com/quic-go/quic-go.DialAddr",
 		`import "net"; var _ net.Conn; import "net/http"; var _ http.Header; func f() { _ = http.Header{} }`: "",
 	} {
 		var got []string
@@ -242,7 +249,7 @@ func look(t *testing.T, path string, src []byte) (found []string) {
 // nameOf is the name of a package that is imported without one.
 func nameOf(path string) string {
 	name := path[strings.LastIndexByte(path, '/')+1:]
-	return strings.TrimPrefix(name, "go-")
+	return strings.TrimSuffix(strings.TrimPrefix(name, "go-"), "-go")
 }
 
 // qualified returns the path and name of what s selects from a package, if it reaches out.

@@ -1,0 +1,151 @@
+package masque
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
+	"golang.org/x/time/rate"
+)
+
+// A Server serves HTTP/3. Handler and TLS are required, and no field may change once it
+// serves. It is safe for concurrent use.
+type Server struct {
+	Handler http.Handler
+
+	// TLS has the certificate. It is cloned, and its ALPN is replaced.
+	TLS *tls.Config
+
+	// IdleLimit closes a session without requests; 0 means never.
+	IdleLimit time.Duration
+
+	once, over sync.Once
+	h3         *http3.Server
+	drained    chan struct{}
+	requests   requests
+}
+
+const (
+	// unproven is how many sessions a second may be begun by addresses that are not
+	// known to be true. Beyond, a client has to show first that it can be reached there
+	// (RFC 9000 §8.1.2).
+	unproven = 1000
+
+	// lingering is how long sessions may take to deliver what has been said on them,
+	// when the last request has ended.
+	lingering = time.Second
+)
+
+func (s *Server) init() {
+	s.once.Do(func() {
+		s.drained = make(chan struct{})
+		s.h3 = &http3.Server{
+			Handler:     s.requests.counted(s.Handler),
+			IdleTimeout: s.IdleLimit,
+		}
+	})
+}
+
+// Serve serves conn until Shutdown, and then returns [http.ErrServerClosed]. It closes conn.
+func (s *Server) Serve(conn net.PacketConn) error {
+	s.init()
+	defer conn.Close() //nolint:errcheck // nothing is to be said by it any more
+	if _, ok := conn.(interface{ SetReadBuffer(int) error }); !ok {
+		conn = quiet{conn}
+	}
+	limiter := rate.NewLimiter(unproven, unproven)
+	t := &quic.Transport{
+		Conn:                conn,
+		VerifySourceAddress: func(net.Addr) bool { return !limiter.Allow() },
+	}
+	defer t.Close() //nolint:errcheck // as above
+	l, err := t.ListenEarly(http3.ConfigureTLSConfig(s.TLS), &quic.Config{
+		Versions:  []quic.Version{quic.Version1, quic.Version2},
+		Allow0RTT: true,
+	})
+	if err != nil {
+		return err
+	}
+	err = s.h3.ServeListener(l)
+	_ = l.Close()
+	if err == http.ErrServerClosed {
+		<-s.drained
+	}
+	return err
+}
+
+// Shutdown takes no more sessions and requests, and waits for those under way to end.
+// When ctx ends first, it cuts them and returns the error of ctx.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.init()
+	closing, cut := context.WithCancel(ctx)
+	defer cut()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = s.h3.Shutdown(closing) // it waits for clients to leave, too
+	}()
+	err := s.requests.wait(ctx)
+	if err == nil {
+		late := time.AfterFunc(lingering, cut)
+		defer late.Stop()
+	}
+	<-done
+	s.over.Do(func() { close(s.drained) })
+	return err
+}
+
+// AltSvc is the value of the field by which a server says that it has HTTP/3 at port of
+// the same host (RFC 7838).
+func AltSvc(port uint16) string {
+	return `h3=":` + strconv.Itoa(int(port)) + `"; ma=2592000`
+}
+
+// requests counts those under way.
+type requests struct {
+	mu   sync.Mutex
+	n    int
+	none chan struct{} // closed when there are none, if somebody waits
+}
+
+func (q *requests) counted(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		q.mu.Lock()
+		q.n++
+		q.mu.Unlock()
+		defer func() {
+			q.mu.Lock()
+			defer q.mu.Unlock()
+			if q.n--; q.n == 0 && q.none != nil {
+				close(q.none)
+				q.none = nil
+			}
+		}()
+		h.ServeHTTP(w, r)
+	})
+}
+
+func (q *requests) wait(ctx context.Context) error {
+	q.mu.Lock()
+	if q.n == 0 {
+		q.mu.Unlock()
+		return nil
+	}
+	if q.none == nil {
+		q.none = make(chan struct{})
+	}
+	none := q.none
+	q.mu.Unlock()
+	select {
+	case <-none:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
