@@ -12,15 +12,30 @@ import (
 // DNS is one address, by UDP and TCP, that answers the DNS questions of programs that
 // resolve by themselves.
 type DNS struct {
-	Listen    string       `toml:"listen,required"`          // host:port; port 0 takes any that is free
-	Upstreams []NameServer `toml:"upstream,required,single"` // the first that works is asked
-	Via       string       `toml:"via,required"`             // the name of a chain or group, or Direct, by which they are reached
-	Blocked   BlockedName  `toml:"blocked"`                  // default BlockedMissing
-	Open      bool         `toml:"open"`                     // listen beyond loopback; default false
-	Cache     uint         `toml:"cache"`                    // how many answers are kept; default 4096, no more than MostCached
+	Listen    string       `toml:"listen,required"` // host:port; port 0 takes any that is free
+	Addresses Addresses    `toml:"addresses"`       // what names have; default AddressesReal
+	Upstreams []NameServer `toml:"upstream,single"` // the first that works is asked; none with AddressesStandIn alone
+	Via       string       `toml:"via"`             // the name of a chain or group, or Direct, by which they are reached; goes with them
+	Blocked   BlockedName  `toml:"blocked"`         // default BlockedMissing
+	Open      bool         `toml:"open"`            // listen beyond loopback; default false
+	Cache     uint         `toml:"cache"`           // how many answers are kept; default 4096, no more than MostCached
 }
 
-func (n *DNS) setDefaults() { n.Blocked, n.Cache = BlockedMissing, 4096 }
+func (n *DNS) setDefaults() { n.Addresses, n.Blocked, n.Cache = AddressesReal, BlockedMissing, 4096 }
+
+// Addresses are what programs are told that names have.
+type Addresses string
+
+// The values of Addresses.
+const (
+	AddressesReal    Addresses = "real"     // what the servers say
+	AddressesStandIn Addresses = "stand-in" // some that stand for them, which the listeners turn into names again
+)
+
+// StandsIn reports whether a DNS listener of c hands out addresses that stand for names.
+func (c *Client) StandsIn() bool {
+	return slices.ContainsFunc(c.DNS, func(n DNS) bool { return n.Addresses == AddressesStandIn })
+}
 
 // MostCached is how many answers may be kept.
 const MostCached = 1 << 20
@@ -71,6 +86,7 @@ func (n DNS) check(d *decoder, path string, chains []string) {
 		d.fail(listen, "%q can be reached from other machines, and DNS asks for no credentials; "+
 			"listen on 127.0.0.1, or say open = true", n.Listen)
 	}
+	n.checkUpstreams(d, path)
 	for i, u := range n.Upstreams {
 		if u != "" && slices.Contains(n.Upstreams[:i], u) {
 			d.fail(at(join(path, "upstream"), i), "%q stands there twice; remove one", u)
@@ -86,5 +102,26 @@ func (n DNS) check(d *decoder, path string, chains []string) {
 	case n.Via != "" && n.Via != Direct && !slices.Contains(chains, n.Via):
 		d.fail(via, "chain %q is not defined; %s", n.Via,
 			orElse(n.Via, append([]string{Direct}, chains...), fmt.Sprintf("add a [[chain]] with name = %q, or write %q", n.Via, Direct)))
+	}
+}
+
+// checkUpstreams fails if there is nobody to ask who is needed, or no way there.
+func (n DNS) checkUpstreams(d *decoder, path string) {
+	upstream, via := join(path, "upstream"), join(path, "via")
+	if d.failed[join(path, "addresses")] {
+		return
+	}
+	if n.Addresses == AddressesStandIn {
+		d.bothOrNeither(path, "upstream", "via")
+	} else {
+		if !d.has(upstream) {
+			d.fail(path, `upstream is missing; write upstream = ["..."]`)
+		}
+		if !d.has(via) {
+			d.fail(path, `via is missing; add via = "..."`)
+		}
+	}
+	if d.has(upstream) && len(n.Upstreams) == 0 && !d.failed[upstream] {
+		d.fail(upstream, `is empty; write upstream = ["..."]`)
 	}
 }

@@ -48,6 +48,9 @@ via = "direct"
 blocked = "zero"
 open = true
 cache = 10
+[[dns]]
+listen = "127.0.0.1:55"
+addresses = "stand-in"
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -60,8 +63,9 @@ cache = 10
 		t.Error(diff)
 	}
 	wantDNS := []DNS{
-		{Listen: "127.0.0.1:5353", Upstreams: []NameServer{"tls://9.9.9.9"}, Via: Direct, Blocked: BlockedMissing, Cache: 4096},
-		{Listen: "0.0.0.0:54", Upstreams: []NameServer{"https://dns.example/dns-query", "tcp://[2001:db8::1]:5300"}, Via: Direct, Blocked: BlockedZero, Open: true, Cache: 10},
+		{Listen: "127.0.0.1:5353", Addresses: AddressesReal, Upstreams: []NameServer{"tls://9.9.9.9"}, Via: Direct, Blocked: BlockedMissing, Cache: 4096},
+		{Listen: "0.0.0.0:54", Addresses: AddressesReal, Upstreams: []NameServer{"https://dns.example/dns-query", "tcp://[2001:db8::1]:5300"}, Via: Direct, Blocked: BlockedZero, Open: true, Cache: 10},
+		{Listen: "127.0.0.1:55", Addresses: AddressesStandIn, Blocked: BlockedMissing, Cache: 4096},
 	}
 	if diff := cmp.Diff(wantDNS, c.DNS); diff != "" {
 		t.Error(diff)

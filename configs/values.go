@@ -97,6 +97,7 @@ var parsers = map[reflect.Type]parser{
 	reflect.TypeFor[fs.FileMode]():   {"a string", `write it in "quotes", such as "0660"`, parseMode},
 	reflect.TypeFor[NameServer]():    {"a URL", `write it in "quotes"`, parseNameServer},
 	reflect.TypeFor[BlockedName]():   oneOf(BlockedMissing, BlockedZero),
+	reflect.TypeFor[Addresses]():     oneOf(AddressesReal, AddressesStandIn),
 	reflect.TypeFor[HeaderEdit]():    {"an edit of a header", `write "Name: value", "+Name: value" or "-Name"`, parseHeaderEdit},
 	reflect.TypeFor[HashKey]():       {"a string", `write "client", "uri", "header:Name" or "cookie:name"`, parseHashKey},
 	reflect.TypeFor[SitePick]():      oneOf(SitePickTwoChoices, SitePickRoundRobin, SitePickRandom, SitePickLeast, SitePickHash),

@@ -37,9 +37,9 @@ func (b Base) IsZero() bool { return b == Base{} }
 
 // Dialer returns a dialer like d that keeps to b. What b asks for is done or the
 // dial fails, save for Congestion. It is an error if this system can't do it at all,
-// or if d is bound to something already.
+// or if d is bound to something already. A ControlContext of d is asked first.
 func (b Base) Dialer(d *net.Dialer) (chain.Dialer, error) {
-	if d.LocalAddr != nil || d.Control != nil || d.ControlContext != nil {
+	if d.LocalAddr != nil || d.Control != nil {
 		return nil, errors.New("hop: the base dialer is bound already")
 	}
 	if !canBind && b.Interface != "" {
@@ -49,7 +49,12 @@ func (b Base) Dialer(d *net.Dialer) (chain.Dialer, error) {
 		return nil, fmt.Errorf("hop: packets cannot be marked on this system: %w", errors.ErrUnsupported)
 	}
 	out := &based{tcp: *d, udp: *d}
-	out.tcp.ControlContext = func(_ context.Context, network, _ string, c syscall.RawConn) error {
+	out.tcp.ControlContext = func(ctx context.Context, network, addr string, c syscall.RawConn) error {
+		if d.ControlContext != nil {
+			if err := d.ControlContext(ctx, network, addr, c); err != nil {
+				return err
+			}
+		}
 		return b.control(network, c)
 	}
 	out.udp.ControlContext = out.tcp.ControlContext

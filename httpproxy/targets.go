@@ -32,7 +32,8 @@ type identity struct {
 }
 
 func identityOf(r *relay.Relay, q relay.Request, d relay.Decision) identity {
-	id := identity{Identity: r.Identity(&q), via: d.Via, rule: d.Rule}
+	meant := q.Meant(d)
+	id := identity{Identity: r.Identity(&meant), via: d.Via, rule: d.Rule}
 	id.Target = ""
 	if reflect.ValueOf(d.Dialer).Comparable() {
 		id.dialer = d.Dialer

@@ -95,6 +95,9 @@ func build(c *configs.Client, base chain.Dialer, old *plan) (*plan, error) {
 
 func (p *plan) build(base chain.Dialer, old *plan) error {
 	c := p.config
+	if err := noStandIns(c); err != nil {
+		return err
+	}
 	b, err := newBuilder(c, base, p.note)
 	if err != nil {
 		return err

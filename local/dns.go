@@ -30,6 +30,12 @@ type nameServer struct {
 func (p *plan) dnsWays(c *configs.Client, base chain.Dialer, reach map[string]Path) error {
 	for i := range c.DNS {
 		n, table := &c.DNS[i], fmt.Sprintf("dns[%d]", i)
+		if len(n.Upstreams) == 0 {
+			place := c.Errorf(table, "here")
+			p.paths = append(p.paths, Path{From: fmt.Sprintf("%s:%d", place.File, place.Line), DNS: n})
+			p.dns = append(p.dns, relay.Decision{})
+			continue
+		}
 		if n.Via == configs.Block {
 			return c.Errorf(table+".via", "%q leads nowhere", n.Via)
 		}
@@ -66,6 +72,14 @@ func (s *Server) newNameServer(p *plan, i int, packets *net.UDPConn, conns net.L
 			d, rule := decide(name, client)
 			return d.Dialer == nil && rule != nil && rule.IsAboutNames()
 		},
+	}
+	if c.Addresses == configs.AddressesStandIn {
+		config.StandIns = &s.stand.StandIns
+		blocked := config.Blocked
+		config.Blocked = func(name string, client net.Addr) bool {
+			t, err := route.ParseHost(name)
+			return err != nil || t.Name != name || blocked(name, client) // "0x7f.1" is an address
+		}
 	}
 	for _, u := range c.Upstreams {
 		config.Upstreams = append(config.Upstreams, string(u))

@@ -206,7 +206,7 @@ func (o *opening) dns(ctx context.Context, i int) error {
 		return n.of.Listen == c.Listen && !slices.Contains(o.now.names, n)
 	})
 	if at >= 0 {
-		if n := o.before.names[at]; reflect.DeepEqual(n.of, *c) && sameDialer(n.way, o.p.dns[i].Dialer) {
+		if n := o.before.names[at]; reflect.DeepEqual(n.of, *c) && (len(c.Upstreams) == 0 || sameDialer(n.way, o.p.dns[i].Dialer)) {
 			o.now.names = append(o.now.names, n)
 			return nil
 		}

@@ -22,9 +22,9 @@ type Explanation struct {
 // Explain tells where q would go at a time, without any traffic. It asks what the
 // relay asks.
 func (s *Server) Explain(q relay.Request, at time.Time) Explanation {
-	d, i := s.now().table.Decide(q, at)
+	d, i := s.stand.decide(s.now(), q, at)
 	e := Explanation{Decision: d}
-	e.Target, _ = route.ParseTarget(q.Addr)
+	e.Target, _ = route.ParseTarget(q.Meant(d).Addr)
 	if i >= 0 {
 		e.Path = s.now().paths[i]
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/byway-proxy/byway/chain"
 	"github.com/byway-proxy/byway/configs"
@@ -23,6 +24,7 @@ type Server struct {
 	log   *slog.Logger
 	plan  atomic.Pointer[plan] // the one in force; see now
 	relay *relay.Relay
+	stand *standIns
 	flows *socks.Flows
 	queue *users.Queue // of passwords to hash
 	gate  *gate
@@ -44,10 +46,13 @@ func New(c *configs.Client, base chain.Dialer, log *slog.Logger) (*Server, error
 	if base == nil {
 		return nil, errors.New("local: no base dialer")
 	}
+	stand := &standIns{}
+	base = stand.guard(base)
 	p, err := build(c, base, nil)
 	if err != nil {
 		return nil, err
 	}
+	stand.on.Store(c.StandsIn())
 	for i := range c.Listeners {
 		if _, _, err := listenerTLS(c, i); err != nil { // read again by Listen
 			p.close(nil)
@@ -57,9 +62,9 @@ func New(c *configs.Client, base chain.Dialer, log *slog.Logger) (*Server, error
 	for _, note := range p.notes {
 		log.Warn(note)
 	}
-	s := &Server{base: base, log: log, queue: newQueue(), gate: newGate(p.limits), flows: &socks.Flows{}, in: &entrances{}}
+	s := &Server{base: base, log: log, stand: stand, queue: newQueue(), gate: newGate(p.limits), flows: &socks.Flows{}, in: &entrances{}}
 	s.plan.Store(p)
-	s.relay = &relay.Relay{Router: inForce{s}, Trace: Trace(log)}
+	s.relay = &relay.Relay{Router: inForce{s}, Trace: stand.trace(Trace(log))}
 	s.limit(p)
 	return s, nil
 }
@@ -71,8 +76,9 @@ func (s *Server) now() *plan { return s.plan.Load() }
 type inForce struct{ s *Server }
 
 // Route is of relay.Router.
-func (f inForce) Route(ctx context.Context, q relay.Request) relay.Decision {
-	return f.s.now().table.Route(ctx, q)
+func (f inForce) Route(_ context.Context, q relay.Request) relay.Decision {
+	d, _ := f.s.stand.decide(f.s.now(), q, time.Now())
+	return d
 }
 
 // MayCarry is of relay.Scout.

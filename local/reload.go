@@ -60,6 +60,9 @@ func (s *Server) Reload(ctx context.Context, c *configs.Client) (Difference, err
 // commit makes the plan of o the one in force. It can't fail. s.mu is held.
 func (s *Server) commit(o *opening, old *plan) Difference {
 	p, gone := o.p, o.before.without(&o.now)
+	if p.config.StandsIn() {
+		s.stand.on.Store(true)
+	}
 	s.plan.Store(p)
 	s.limit(p)
 	for _, cast := range o.casts {

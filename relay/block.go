@@ -85,7 +85,8 @@ func (r *Relay) block(ctx context.Context, q Request, d Decision) error {
 
 // ask has a decision made that takes a look-up.
 func (r *Relay) ask(ctx context.Context, q *Request, d Decision) Decision {
-	ctx, cancel := context.WithTimeout(chain.WithIdentity(ctx, r.Identity(q)), r.dialLimit())
+	meant := q.Meant(d)
+	ctx, cancel := context.WithTimeout(chain.WithIdentity(ctx, r.Identity(&meant)), r.dialLimit())
 	defer cancel()
 	if d = d.Ask(ctx); d.Ask != nil {
 		return Decision{Rule: d.Rule} // no second one

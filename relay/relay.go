@@ -56,11 +56,23 @@ type Decision struct {
 	// a form that is read the same everywhere.
 	Addr string
 
+	// Target, if not empty, is the host:port that the request's Addr stands for: an address
+	// that was handed out for a name, say. It takes its place, save in answers to the client.
+	Target string
+
 	Block Block // what the client gets if there is no Dialer
 
 	// Ask, if not nil, makes the decision, which depends on what a look-up through a
 	// chain will say. Without a call of it the request is blocked.
 	Ask func(ctx context.Context) Decision
+}
+
+// Meant returns q with the target that its Addr stands for, according to d.
+func (q Request) Meant(d Decision) Request {
+	if d.Target != "" {
+		q.Addr = d.Target
+	}
+	return q
 }
 
 // A Router decides. It must not touch the network nor wait, and is safe for concurrent use.
@@ -200,14 +212,15 @@ func (r *Relay) begin(q Request, d Decision) (*tunnel, error) {
 // be sent.
 func (t *tunnel) dial(ctx context.Context, first *chain.FirstData) (conn net.Conn, rest []byte, err error) {
 	r, q := t.relay, &t.request
-	ctx = chain.WithLease(chain.WithIdentity(ctx, r.Identity(q)), &t.lease)
+	meant := q.Meant(t.decision)
+	ctx = chain.WithLease(chain.WithIdentity(ctx, r.Identity(&meant)), &t.lease)
 	ctx, cancel := context.WithTimeout(ctx, r.dialLimit())
 	defer cancel()
 	t.cancel.Store(&cancel)
 	if first != nil {
 		ctx = chain.WithFirstData(ctx, first)
 	}
-	addr := q.Addr
+	addr := meant.Addr
 	if t.decision.Addr != "" {
 		addr = t.decision.Addr
 	}

@@ -107,17 +107,17 @@ func (d *dialer) ownIfNone(bound target) (string, error) {
 
 // bind serves p, a BIND: the far end's port is the first answer, who came the second.
 func (s *Server) bind(ctx context.Context, p *pending) error {
-	host, _, err := net.SplitHostPort(p.request.Addr)
-	if err != nil {
-		return errors.Join(err, p.Reject(err))
-	}
 	d, err := s.Relay.Route(ctx, p.request)
 	if err != nil {
 		return errors.Join(err, p.Reject(err))
 	}
 	b := &bindPending{pending: p}
 	way := d.Dialer
-	d.Dialer = chain.DialerFunc(func(ctx context.Context, _, _ string) (net.Conn, error) {
+	d.Dialer = chain.DialerFunc(func(ctx context.Context, _, addr string) (net.Conn, error) {
+		host, _, err := net.SplitHostPort(addr)
+		if err != nil {
+			return nil, err
+		}
 		conn, from, err := chain.Await(ctx, way, net.JoinHostPort(host, strconv.Itoa(int(p.port))), b.announce)
 		if err == nil {
 			b.from, err = peerTarget(from)

@@ -164,3 +164,22 @@ func TestBindWaits(t *testing.T) {
 		must(t, client.Close())
 	})
 }
+
+// TestBindForTarget waits for the target that the address of the request stands for, and in the
+// form that the rules were asked about.
+func TestBindForTarget(t *testing.T) {
+	for want, d := range map[string]relay.Decision{
+		"name.example:0": {Target: "name.example:9"},
+		"192.0.2.9:0":    {Target: "name.example:9", Addr: "192.0.2.9:9"},
+	} {
+		n := testnet.New()
+		d.Dialer = waiter{testnet.NoDial(t), t, want, func(context.Context) (net.Conn, string, error) { return nil, "", io.ErrUnexpectedEOF }}
+		r := &relay.Relay{Router: relay.RouterFunc(func(context.Context, relay.Request) relay.Decision { return d })}
+		listen(t, n, "hop", ":1080", serving(t, &Server{Relay: r}))
+		c := newChain(t, n.Host("here"), Hop5("hop:1080", HopOptions{}))
+		said := false
+		if _, _, err := c.Await(t.Context(), "198.18.0.1:0", func(string) error { said = true; return nil }); err == nil || !said {
+			t.Errorf("%s: %v, announced: %v", want, err, said)
+		}
+	}
+}

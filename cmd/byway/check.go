@@ -104,7 +104,7 @@ func describe(b *strings.Builder, paths []local.Path, listens bool) {
 		switch f, l, n := p.Forward, p.List, p.DNS; {
 		case n != nil:
 			target = upstreamsOf(n)
-			fmt.Fprintf(b, "dns     %s: %s answers, asking %s by %s", p.From, n.Listen, target, p.To)
+			fmt.Fprintf(b, "dns     %s: %s answers%s", p.From, n.Listen, asksOf(n))
 		case f != nil:
 			target = f.Target
 			fmt.Fprintf(b, "forward %s: %s %s to %s by %s", p.From, f.Network, f.Listen, f.Target, p.To)
@@ -159,6 +159,18 @@ func describeOwn(b *strings.Builder, cfg *configs.Client) {
 				place(fmt.Sprintf("group[%d].probe", i)), g.Name, withoutQuery(g.Probe.Target), g.Probe.Interval)
 		}
 	}
+}
+
+// asksOf tells what answers consist of, and whom they are asked.
+func asksOf(n *configs.DNS) string {
+	asks := fmt.Sprintf(", asking %s by %s", upstreamsOf(n), n.Via)
+	switch {
+	case n.Addresses != configs.AddressesStandIn:
+		return asks
+	case len(n.Upstreams) == 0:
+		return " with addresses that stand for names, and nothing else"
+	}
+	return " with addresses that stand for names; of all else" + asks
 }
 
 // upstreamsOf names the servers that are asked.

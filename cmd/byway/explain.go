@@ -148,7 +148,7 @@ func explain(q *relay.Request, at time.Time, e local.Explanation) string {
 	case p.Direct():
 		line("action", "direct, through no hop")
 	default:
-		line("action", "to %s: %s > %s", p.To, strings.Join(p.Hops, " > "), cmp.Or(e.Decision.Addr, q.Addr))
+		line("action", "to %s: %s > %s", p.To, strings.Join(p.Hops, " > "), cmp.Or(e.Decision.Addr, q.Meant(e.Decision).Addr))
 	}
 	if e.Decision.Dialer != nil {
 		for _, h := range p.Heads {

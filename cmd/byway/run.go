@@ -91,7 +91,7 @@ func tell(log *slog.Logger, s *local.Server, listeners, forwards, dns []net.Addr
 			continue
 		}
 		if p.DNS != nil {
-			log.Info("answering DNS", "address", dns[0].String(), "via", p.To, "hops", hops)
+			log.Info("answering DNS", "address", dns[0].String(), "addresses", p.DNS.Addresses, "via", p.To, "hops", hops)
 			dns = dns[1:]
 			continue
 		}

@@ -45,6 +45,7 @@ var ways = map[string]map[string]string{
 		"chain/resolve.go":                "told apart, to ask the resolver that it has: a direct rule",
 		"hop/base.go":                     "the base, bound to an interface or the like",
 		"local/base.go":                   "told apart, to bind it",
+		"local/standins.go":               "told apart, to refuse addresses that stand for names",
 		"local/hops.go":                   "the socket of the ssh agent, if the file asks for it",
 		"internal/control/ask.go":         "the control socket",
 		"internal/sockets/listen_unix.go": "whether a socket that is in the way is served",

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/byway-proxy/byway/socks"
 )
 
 // nameServer serves DNS by TCP on the hop's host: all that it is asked for is target4.
@@ -96,4 +98,51 @@ func (s *site) questions() {
 		_ = c.Close()
 	}
 	s.asks("127.0.0.1:53", "udp", "afterwards.example", target4)
+}
+
+// standIns asks for addresses that stand for names, and connects to them by every protocol.
+func (s *site) standIns() {
+	for _, network := range []string{"udp", "tcp"} {
+		s.asks("127.0.0.1:5303", network, "x.blocked.example", "")
+		s.asks("127.0.0.1:5304", network, "hidden.onion", "")
+	}
+	r := &net.Resolver{PreferGo: true, StrictErrors: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return s.client.DialContext(ctx, "udp", "127.0.0.1:5304")
+	}}
+	known := make(map[string]bool)
+	for _, name := range []string{"a.example", "unknown.example", "x.dead.example", "x.old.example"} {
+		all, err := r.LookupNetIP(s.t.Context(), "ip", name+".")
+		if err != nil || len(all) != 2 {
+			s.t.Fatalf("%s: %v, %v", name, all, err)
+		}
+		for _, a := range all {
+			a = a.Unmap()
+			known[a.String()] = true
+			addr := net.JoinHostPort(a.String(), "7")
+			for by, d := range s.speakers("127.0.0.1:1080") {
+				switch {
+				case strings.HasPrefix(by, "socks4") && a.Is6():
+				case name == "a.example":
+					s.passes(by, d, "tcp", addr)
+				default:
+					s.fails(by, d, "tcp", addr)
+				}
+			}
+			if d := s.by(socks.Hop5("127.0.0.1:1080", socks.HopOptions{})); name == "a.example" {
+				s.passes("udp", d, "udp", addr)
+			} else {
+				s.fails("udp", d, "udp", addr)
+			}
+		}
+	}
+	if _, err := r.LookupMX(s.t.Context(), "a.example."); err == nil {
+		s.t.Error("there is mail for a.example")
+	}
+	for _, host := range []string{"198.18.0.1", "198.19.255.254", "fc00::1:1", "fc00::7", "0xc6120003"} {
+		for by, d := range s.speakers("127.0.0.1:1080") {
+			if !known[host] && !(by == "socks4" && !strings.HasPrefix(host, "198")) {
+				s.fails(by+" to what stands for nothing", d, "tcp", net.JoinHostPort(host, "7"))
+			}
+		}
+	}
 }

@@ -69,6 +69,16 @@ upstream = ["https://dns.example/dns-query", "tls://9.9.9.9", "tcp://[2001:db8::
 via = "gone"
 blocked = "zero"
 
+[[dns]]
+listen = "127.0.0.1:5303"
+addresses = "stand-in"
+
+[[dns]]
+listen = "127.0.0.1:5304"
+addresses = "stand-in"
+upstream = "tcp://198.51.100.7"
+via = "way"
+
 [[hop]]
 name = "one"
 url = "socks5://%[1]s:1080"
@@ -356,6 +366,7 @@ func TestNothingGoesAstray(t *testing.T) {
 	s.forwards()
 	s.commands()
 	s.questions()
+	s.standIns()
 	s.end()
 	for name, d := range s.speakers("127.0.0.1:1080") {
 		s.fails(name+" when hop 1 has gone", d, "tcp", target4+":7")

@@ -6,6 +6,10 @@
 // TLS (RFC 7858) or over TCP (RFC 7766). It never asks this machine's resolver, and dials
 // nothing but by [relay.Relay.Dial] with the one decision that it is given.
 //
+// With [StandIns] it gives names addresses that stand for them, in place of their own, and
+// leaves out of what servers say whatever could lead past those. Whoever routes requests asks
+// the same StandIns for the name.
+//
 // What goes to a server is made afresh from the question: of the client's message only the name,
 // the type and the bits CD and DO arrive there. No client subnet (RFC 7871), no cookie and no
 // ID gets through. Answers are kept for as long as their TTL allows, and no longer than the

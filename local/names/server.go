@@ -14,11 +14,12 @@ import (
 	"github.com/byway-proxy/byway/relay"
 )
 
-// Config is what a [Server] is made of. Relay, Way and Upstreams are required.
+// Config is what a [Server] is made of. Relay, Way and Upstreams are required, unless it has StandIns.
 type Config struct {
 	Relay     *relay.Relay
 	Way       relay.Decision // to the upstreams
 	Upstreams []string       // URLs: https, tls or tcp, the first that works is asked
+	StandIns  *StandIns      // what names have in place of their addresses; nil: their own
 	Listener  string         // the address that it listens on
 
 	// Blocked tells which names, in lower case and without a trailing dot, are kept from a
@@ -51,7 +52,8 @@ type Server struct {
 
 // New returns a server for c, or says which upstream is none.
 func New(c Config) (*Server, error) {
-	if c.Relay == nil || c.Way.Dialer == nil || len(c.Upstreams) == 0 {
+	alone := c.StandIns != nil && len(c.Upstreams) == 0
+	if !alone && (c.Relay == nil || c.Way.Dialer == nil || len(c.Upstreams) == 0) {
 		return nil, errors.New("names: no way to an upstream")
 	}
 	s := &Server{config: c}
@@ -140,6 +142,9 @@ func (s *Server) immediately(m *dns.Msg, client net.Addr) *dns.Msg {
 	if zone := specialZone(k.name); zone != "" {
 		return reply(m, answerSpecial(q, zone))
 	}
+	if zone := standZone(k.name); zone != "" && s.config.StandIns != nil {
+		return reply(m, s.standsFor(q, zone, client))
+	}
 	if k.name != "." && s.blocked(strings.TrimSuffix(k.name, "."), client) {
 		return reply(m, s.kept(q))
 	}
@@ -147,6 +152,11 @@ func (s *Server) immediately(m *dns.Msg, client net.Addr) *dns.Msg {
 		return reply(m, &answer{records: []dns.RR{&dns.HINFO{
 			Hdr: dns.RR_Header{Name: q.Name, Rrtype: dns.TypeHINFO, Class: dns.ClassINET, Ttl: 3600}, Cpu: "RFC8482",
 		}}})
+	}
+	if s.config.StandIns != nil {
+		if a := s.standIn(q, k.name, client); a != nil {
+			return reply(m, a)
+		}
 	}
 	if a := s.resolverNow().cache.get(k, time.Now()); a != nil {
 		return reply(m, s.judged(q, a, client))
@@ -170,6 +180,9 @@ func (s *Server) judged(q dns.Question, a *answer, client net.Addr) *answer {
 		if s.config.Listed(name, client) {
 			return s.kept(q)
 		}
+	}
+	if s.config.StandIns != nil {
+		return a.withoutAddresses()
 	}
 	return a
 }

@@ -78,9 +78,7 @@ func addresses(q dns.Question, zone, a4, a6 string) *answer {
 	case dns.TypeAAAA:
 		return &answer{records: []dns.RR{&dns.AAAA{Hdr: head, AAAA: netip.MustParseAddr(a6).AsSlice()}}}
 	}
-	none := missing(zone)
-	none.rcode = dns.RcodeSuccess
-	return none
+	return empty(zone)
 }
 
 // missing says that a name in zone does not exist, for as long as ownTTL.
