@@ -38,6 +38,9 @@ func (c *Chain) Await(ctx context.Context, addr string, announce func(at string)
 }
 
 func (l *layer) Await(ctx context.Context, addr string, announce func(at string) error) (net.Conn, string, error) {
+	if err := l.rests(); err != nil {
+		return nil, "", err
+	}
 	conn, from, err := Await(ctx, l.Dialer, addr, announce)
 	if err != nil {
 		return nil, "", l.at.stamp(err)

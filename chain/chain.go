@@ -41,6 +41,10 @@ type Hop struct {
 	// next reports as it is. If it holds resources (idle sessions) it is also an
 	// io.Closer.
 	Wrap func(next Dialer) (Dialer, error)
+
+	// Paused, if not nil, says while it is true that the hop is not to be dialled: dials
+	// through it fail with [ErrPaused]. What is open stays open.
+	Paused *atomic.Bool
 }
 
 // A Chain dials through its hops in order. It is a [Dialer], and with Dial also
@@ -119,6 +123,9 @@ func (c *Chain) DialContext(ctx context.Context, network, addr string) (net.Conn
 	case "tcp", "udp":
 	default:
 		return nil, &net.OpError{Op: "dial", Net: network, Err: errors.ErrUnsupported}
+	}
+	if err := c.rests(); err != nil {
+		return nil, err
 	}
 	c.dialing.Add(1)
 	defer c.dialing.Add(-1)

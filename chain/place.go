@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync/atomic"
 )
 
 // place says which hop of how many, and where it stands in the combinator that
@@ -64,21 +65,47 @@ func wrap(next Dialer, h Hop, at place) (*layer, error) {
 	if d == nil {
 		return nil, errors.New("its Wrap returned no dialer")
 	}
-	return &layer{Dialer: d, at: at}, nil
+	return &layer{Dialer: d, at: at, paused: h.Paused}, nil
 }
 
 // layer is a hop's dialer; it stamps the hop on errors that carry none.
 type layer struct {
 	Dialer
-	at place
+	at     place
+	paused *atomic.Bool // may be nil
 }
 
 func (l *layer) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	if err := l.rests(); err != nil {
+		return nil, err
+	}
 	conn, err := l.Dialer.DialContext(ctx, network, addr)
 	if err != nil {
 		return nil, l.at.stamp(err)
 	}
 	return conn, nil
+}
+
+// rests is the error of a hop that is paused, and nil for others.
+func (l *layer) rests() error {
+	if l.paused != nil && l.paused.Load() {
+		return l.at.stamp(Fail(PhaseDial, ErrPaused))
+	}
+	if inner, ok := l.Dialer.(*Chain); ok {
+		return inner.rests()
+	}
+	return nil
+}
+
+// rests is the error of the first hop that is paused. It matters before the dial: the last hop may
+// have a session, and need no other.
+func (c *Chain) rests() error {
+	for _, l := range c.layers {
+		if err := l.rests(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Close closes what the hop keeps open, if anything.

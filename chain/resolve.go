@@ -87,6 +87,9 @@ func (c *Chain) Resolve(ctx context.Context, host string) (string, error) {
 }
 
 func (l *layer) Resolve(ctx context.Context, host string) (string, error) {
+	if err := l.rests(); err != nil {
+		return "", err
+	}
 	got, err := resolve(ctx, l.Dialer, host)
 	if err != nil {
 		return "", l.at.stamp(err)

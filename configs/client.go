@@ -28,6 +28,7 @@ type Client struct {
 	Limits    Limits         `toml:"limits"`
 	Control   Control        `toml:"control"`
 	Reload    Reload         `toml:"reload"`
+	Status    StatusPage     `toml:"status"`
 
 	report reporter
 	files  []string

@@ -29,6 +29,7 @@ func (c *Client) check(d *decoder) {
 	if socket := "control.socket"; d.has(socket) && !c.Control.Serve && !d.failed["control.serve"] {
 		d.fail(socket, "stands beside serve = false; remove one of the two")
 	}
+	c.Status.check(d)
 	named, chains := c.named(d)
 	named.check(d)
 	for i := range c.Chains {

@@ -144,8 +144,9 @@ func TestClientSampleUncommented(t *testing.T) {
 	t.Setenv("PARIS_TOKEN", "hunter3")
 	t.Setenv("BOB_PW", "hunter4")
 	t.Setenv("TOKYO_PASSPHRASE", "hunter5")
+	t.Setenv("STATUS_TOKEN", "hunter6")
 	text := strings.Replace(ClientSample, `secret = { file = "paris.token" }`, "", 1)
-	text = regexp.MustCompile(`(?m)^#passphrase = { file.*$`).ReplaceAllString(text, "")
+	text = regexp.MustCompile(`(?m)^#(passphrase|token) = { file.*$`).ReplaceAllString(text, "")
 	text = regexp.MustCompile(`(?m)^#([^ #\n-])`).ReplaceAllString(text, "$1")
 	c, err := ParseClient(filepath.Join(dir, "byway.toml"), []byte(text))
 	if err != nil {

@@ -109,6 +109,13 @@ func (h *tlsHop) Close() error {
 	return nil
 }
 
+// Holdings is of [chain.HoldingsOf].
+func (h *tlsHop) Holdings() chain.Holdings {
+	h.pool.mu.Lock()
+	defer h.pool.mu.Unlock()
+	return chain.Holdings{Sessions: len(h.pool.sessions)}
+}
+
 // session returns a session with a slot reserved, or a TLS conn to a proxy that
 // has HTTP/1.1 only.
 func (h *tlsHop) session(ctx context.Context) (*h2.Session, net.Conn, error) {

@@ -62,6 +62,7 @@ type plan struct {
 	config  *configs.Client
 	limits  configs.Limits
 	files   map[string][sha256.Size]byte // what hops were made of, by path
+	pauses  *pauses
 	chains  map[string]*chain.Chain
 	table   route.Table
 	paths   []Path
@@ -86,6 +87,10 @@ func (p *plan) close(other *plan) {
 // taken from there. Errors have their place in the file.
 func build(c *configs.Client, base chain.Dialer, old *plan) (*plan, error) {
 	p := &plan{config: c, limits: limitsOf(c.Limits, openFiles()), chains: make(map[string]*chain.Chain)}
+	p.pauses = new(pauses)
+	if old != nil {
+		p.pauses = old.pauses
+	}
 	if err := p.build(base, old); err != nil {
 		p.close(old)
 		return nil, err
@@ -101,6 +106,9 @@ func (p *plan) build(base chain.Dialer, old *plan) error {
 	b, err := newBuilder(c, base, p.note)
 	if err != nil {
 		return err
+	}
+	for i := range b.hops {
+		b.hops[i].Paused = p.pauses.of(b.hops[i].Name)
 	}
 	p.files = digests(c)
 	reach := make(map[string]Path)

@@ -88,6 +88,9 @@ func (s *Server) ReloadFrom(ctx context.Context, load func() (*configs.Client, e
 	if err != nil {
 		s.log.Error("not reloaded: all is as it was", "error", err)
 	}
+	if s.watcher.Reloaded != nil {
+		s.watcher.Reloaded(err)
+	}
 	return d, err
 }
 
@@ -95,6 +98,11 @@ func (s *Server) newIdentity(_ context.Context, args []string) (string, error) {
 	if len(args) > 0 {
 		return "", errors.New("newid takes no arguments")
 	}
+	return s.NewIdentity(), nil
+}
+
+// NewIdentity makes strangers of the tunnels to come and those before, and says so to people.
+func (s *Server) NewIdentity() string {
 	s.relay.NewIdentity()
 	s.mu.Lock()
 	names := s.in.names
@@ -104,5 +112,5 @@ func (s *Server) newIdentity(_ context.Context, args []string) (string, error) {
 	}
 	live := s.relay.Live()
 	s.log.Info("new identity", "tunnels", live)
-	return fmt.Sprintf("tunnels from now on share nothing with those before, of which %d are open", live), nil
+	return fmt.Sprintf("tunnels from now on share nothing with those before, of which %d are open", live)
 }

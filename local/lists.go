@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 
@@ -103,13 +102,15 @@ func cacheFile(l *configs.List) (string, error) {
 	return filepath.Join(dir, "byway", "lists", hex.EncodeToString(sum[:8])+".txt"), nil
 }
 
-func listTrace(log *slog.Logger) *lists.Trace {
+func (s *Server) listTrace() *lists.Trace {
 	return &lists.Trace{
 		Fetched: func(list string, c *route.Contents) {
-			log.Info("list fetched", "list", list, "names", c.Names, "addresses", c.Addresses, "skipped", c.Skipped, "bad", c.Bad)
+			s.fetched(list, c, nil)
+			s.log.Info("list fetched", "list", list, "names", c.Names, "addresses", c.Addresses, "skipped", c.Skipped, "bad", c.Bad)
 		},
 		Failed: func(list string, err error) {
-			log.Warn("list not refreshed: the last good one stands", "list", list, "error", chain.Reason(err))
+			s.fetched(list, nil, err)
+			s.log.Warn("list not refreshed: the last good one stands", "list", list, "error", chain.Reason(err))
 		},
 	}
 }

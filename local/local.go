@@ -36,6 +36,7 @@ type Server struct {
 	serving *serving     // nil before Serve
 	over    bool         // no more reloads
 	load    func() (*configs.Client, error)
+	watcher Watcher
 }
 
 // New builds a server from c. base is what hop 1 of each chain and direct rules

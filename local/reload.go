@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -40,6 +41,9 @@ func (s *Server) Reload(ctx context.Context, c *configs.Client) (Difference, err
 		return Difference{}, errStopping
 	}
 	old := s.now()
+	if !reflect.DeepEqual(old.config.Status, c.Status) {
+		s.log.Warn("[status] has changed, which takes a restart; all else is reloaded")
+	}
 	p, err := build(c, s.base, old)
 	if err != nil {
 		return Difference{}, err
@@ -165,7 +169,7 @@ func (r *serving) keep(s *Server, sources []*lists.Source) {
 		}
 		ctx, stop := context.WithCancel(r.ctx)
 		r.keepers[source] = stop
-		r.accept(func() { source.Run(ctx, listTrace(s.log)) })
+		r.accept(func() { source.Run(ctx, s.listTrace()) })
 	}
 }
 

@@ -69,6 +69,9 @@ func (a *asker) Groups() []chain.GroupStatus {
 	return nil
 }
 
+// Holdings is of chain.HoldingsOf.
+func (a *asker) Holdings() chain.Holdings { return chain.HoldingsOf(a.Dialer) }
+
 // Close closes what the hop keeps open.
 func (a *asker) Close() error {
 	if c, ok := a.Dialer.(interface{ Close() error }); ok {

@@ -36,6 +36,7 @@ type pair struct {
 	began time.Time
 	ends  [2]net.Conn
 	ways  [2]direction // up, down
+	meter *Meter       // nil if nobody asks
 
 	// park takes the conns over while every direction rests or has ended. If it
 	// reports false, nothing has happened. It is nil if directions never rest.

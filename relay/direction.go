@@ -51,7 +51,7 @@ func (d *direction) carry() {
 	}
 	for {
 		n, rerr, werr := d.step()
-		d.total += n
+		d.add(n)
 		switch {
 		case werr != nil:
 			d.fail(werr)
@@ -81,7 +81,7 @@ func (d *direction) first() error {
 	}
 	_ = d.dst.SetWriteDeadline(time.Now().Add(d.idle))
 	n, err := d.write(ahead)
-	d.total += n
+	d.add(n)
 	return err
 }
 

@@ -30,13 +30,17 @@ var datagrams = sync.Pool{New: func() any { return new([datagramSize]byte) }}
 //
 // up counts the bytes from client to target, down those back.
 func CopyDatagrams(client, target net.Conn, idle time.Duration) (up, down int64, err error) {
+	return copyDatagrams(client, target, idle, nil)
+}
+
+func copyDatagrams(client, target net.Conn, idle time.Duration, meter *Meter) (up, down int64, err error) {
 	p := &datagramPair{idle: idle, began: time.Now()}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		up = p.carry(target, client)
+		up = p.carry(target, client, meter.up)
 	}()
-	down = p.carry(client, target)
+	down = p.carry(client, target, meter.down)
 	<-done
 	return up, down, p.err
 }
@@ -63,7 +67,7 @@ func (p *datagramPair) idleAt() time.Time {
 
 // carry moves datagrams from src to dst until the flow ends, and then ends it for
 // the other direction.
-func (p *datagramPair) carry(dst, src net.Conn) (total int64) {
+func (p *datagramPair) carry(dst, src net.Conn, measure func(int64)) (total int64) {
 	defer func() {
 		_ = dst.Close()
 		_ = src.Close()
@@ -79,6 +83,7 @@ func (p *datagramPair) carry(dst, src net.Conn) (total int64) {
 			_, err = dst.Write(buf[:n])
 			if err == nil {
 				total += int64(n)
+				measure(int64(n))
 				p.sent.Add(1)
 				p.touch()
 			} else if isTimeout(err) {
@@ -119,7 +124,7 @@ func (p *datagramPair) extend(dst, src net.Conn) {
 
 // carryDatagrams carries the flow t to its end.
 func (t *tunnel) carryDatagrams(client, target net.Conn) error {
-	up, down, err := CopyDatagrams(client, target, t.relay.flowIdleLimit())
+	up, down, err := copyDatagrams(client, target, t.relay.flowIdleLimit(), t.meter)
 	t.up, t.down, t.err = t.up+up, down, err
 	t.close()
 	return err

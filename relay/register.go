@@ -19,7 +19,8 @@ type tunnel struct {
 	cancel   atomic.Pointer[context.CancelFunc] // ends the dial
 	lease    chain.Lease                        // groups count the tunnel by it
 
-	up, down int64 // bytes; set when the copy has ended, but for those that went along with the request
+	meter    *Meter // nil if nobody asks
+	up, down int64  // bytes; set when the copy has ended, but for those that went along with the request
 	err      error
 
 	// guarded by the register
@@ -33,6 +34,7 @@ type tunnel struct {
 // the system can wait for both of them.
 func (t *tunnel) pair(client, target net.Conn) *pair {
 	p := newPair(client, target, t.relay.idleLimit())
+	p.meter = t.meter
 	if p.rest = t.relay.rest; p.rest == 0 {
 		p.rest = restAmong(t.relay.live.carried())
 	}
@@ -217,12 +219,14 @@ type dialed struct {
 func (d *dialed) Read(p []byte) (int, error) {
 	n, err := d.Conn.Read(p)
 	d.down.Add(int64(n))
+	d.t.meter.down(int64(n))
 	return n, err
 }
 
 func (d *dialed) Write(p []byte) (int, error) {
 	n, err := d.Conn.Write(p)
 	d.up.Add(int64(n))
+	d.t.meter.up(int64(n))
 	return n, err
 }
 

@@ -236,6 +236,9 @@ func (t *tunnel) dial(ctx context.Context, first *chain.FirstData) (conn net.Con
 		return nil, nil, err
 	}
 	t.cancel.Store(nil) // lest it keep what belongs to the dial
+	if t.meter = r.Trace.meter(*q, t.decision); t.meter != nil {
+		t.meter.up(t.up)
+	}
 	r.Trace.opened(*q, t.decision, time.Since(t.began))
 	return conn, rest, nil
 }

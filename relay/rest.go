@@ -80,6 +80,16 @@ func (d *direction) end(moved bool) {
 	}
 }
 
+// add counts n bytes that have moved.
+func (d *direction) add(n int64) {
+	d.total += n
+	if d == &d.ways[0] {
+		d.meter.up(n)
+	} else {
+		d.meter.down(n)
+	}
+}
+
 func (d *direction) splices(n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

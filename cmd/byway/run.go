@@ -59,6 +59,11 @@ func runCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		stop, err := showStatus(c.Context(), s, cfg, logger)
+		if err != nil {
+			return err
+		}
+		defer stop()
 		listeners, forwards, err := s.Listen(c.Context())
 		if err != nil {
 			return err

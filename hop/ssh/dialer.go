@@ -62,6 +62,16 @@ func (d *dialer) Close() error {
 	return nil
 }
 
+// Holdings is of [chain.HoldingsOf].
+func (d *dialer) Holdings() chain.Holdings {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.current == nil {
+		return chain.Holdings{}
+	}
+	return chain.Holdings{Sessions: 1}
+}
+
 // link returns a live connection with one tunnel counted on it, and whether it was
 // made for this dial.
 func (d *dialer) link(ctx context.Context) (l *link, fresh bool, err error) {

@@ -24,7 +24,7 @@ var allowed = map[string][]string{
 	"hop/ssh":      {"chain", "internal/stream"},
 	"route":        {"chain", "relay"},
 	"local/lists":  {"chain", "route"},
-	"local":        {"chain", "relay", "socks", "httpproxy", "hop", "hop/ssh", "route", "configs", "local/lists", "internal/datagram", "internal/deadline", "internal/dnsask", "internal/sockets", "internal/control", "local/users", "local/names"},
+	"local":        {"chain", "relay", "socks", "httpproxy", "hop", "hop/ssh", "route", "configs", "local/lists", "internal/datagram", "internal/deadline", "internal/dnsask", "internal/sockets", "internal/control", "internal/status", "local/users", "local/names"},
 	"local/users":  {},
 	"local/names":  {"chain", "relay"},
 	"egress":       {"chain", "relay", "httpproxy", "masque", "hop", "route", "configs", "internal/dnsask", "internal/gauge", "egress/users", "egress/front", "egress/front/upstream"},
@@ -43,6 +43,7 @@ var allowed = map[string][]string{
 	"internal/datagram": {"internal/deadline"},
 	"internal/dnsask":   {"chain"},
 	"internal/gauge":    {"chain"},
+	"internal/status":   {"chain", "relay"},
 	"internal/doctor":   {"chain", "httpproxy", "internal/dnsask", "internal/gauge"},
 	"internal/testnet":  {"chain", "internal/datagram", "internal/deadline"},
 	"internal/layers":   {},
@@ -75,6 +76,7 @@ var outside = map[string][]string{
 
 	"cmd/byway": {"github.com/spf13/cobra", "github.com/lmittmann/tint", "golang.org/x/term"},
 
+	"internal/status":  {"github.com/prometheus/client_golang/prometheus", "github.com/prometheus/client_golang/prometheus/collectors", "github.com/prometheus/client_golang/prometheus/promhttp"},
 	"internal/h2":      {"golang.org/x/net/http2/hpack"},
 	"internal/probe":   {"golang.org/x/net/http2/hpack"},
 	"internal/netlab":  {"golang.org/x/sys/unix"},

@@ -65,6 +65,7 @@ var ways = map[string]map[string]string{
 	},
 	"net.ListenConfig": {
 		"local/open.go":                   "listeners and forwards",
+		"cmd/byway/status.go":             "metrics and the status page, on loopback",
 		"socks/associate.go":              "the socket of a UDP association, at the address that its client came to",
 		"internal/sockets/listen_unix.go": "unix sockets",
 		"egress/from_config.go":           "the listener of the egress",
