@@ -37,7 +37,7 @@ const (
 // certificate. The first two have to be equal; the third too, but for what
 // testdata/camouflage/differences.txt lists with the reason.
 func TestCamouflage(t *testing.T) {
-	l := newLookalikes(t)
+	l := newLookalikes(t, "camouflage", ed25519Pair, domain)
 	probes := l.probes(t)
 	if len(probes) < 200 {
 		t.Errorf("only %d probes", len(probes))
@@ -83,14 +83,16 @@ type lookalikes struct {
 // domain is what the servers are called; nobody looks it up.
 const domain = "www.example.org"
 
-func newLookalikes(t *testing.T) *lookalikes {
+// newLookalikes starts the three with a site for hosts, below the lab's folder name, and a
+// certificate by pair.
+func newLookalikes(t *testing.T, name string, pair func(cert, key, name string) error, hosts ...string) *lookalikes {
 	t.Helper()
 	path, err := findCaddy()
 	path = need(t, path, err)
-	dir, err := lab.folder("camouflage")
+	dir, err := lab.folder(name)
 	must(t, err)
 	root := filepath.Join(dir, "site")
-	must(t, errors.Join(makeSite(root), ed25519Pair(filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"), domain)))
+	must(t, errors.Join(makeSite(root), pair(filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"), domain)))
 	l := &lookalikes{token: strings.Repeat("t0k-", 8)}
 
 	echo := testnet.Listen(t)
@@ -106,7 +108,7 @@ address = "127.0.0.1:0"
 certificate = "cert.pem"
 key = "key.pem"
 [[site]]
-host = "`+domain+`"
+host = ["`+strings.Join(hosts, `", "`)+`"]
 root = "site"
 [[user]]
 name = "alice"
@@ -123,7 +125,11 @@ secret = { file = "alice.token" }
 
 	addr, port, err := reserved()
 	must(t, err)
-	_, caddyfile, err := config("camouflage", "Caddyfile", fmt.Sprintf(`{
+	var urls []string
+	for _, host := range hosts {
+		urls = append(urls, "https://"+net.JoinHostPort(host, port))
+	}
+	_, caddyfile, err := config(name, "Caddyfile", fmt.Sprintf(`{
 	admin off
 	persist_config off
 	auto_https disable_redirects
@@ -135,13 +141,13 @@ secret = { file = "alice.token" }
 		level ERROR
 	}
 }
-https://%[2]s:%[3]s {
+%[2]s {
 	bind 127.0.0.1
 	tls %[1]s/cert.pem %[1]s/key.pem
 	root * %[1]s/site
 	file_server
 }
-`, dir, domain, port))
+`, dir, strings.Join(urls, ", ")))
 	must(t, err)
 	c, err := launch(path, "run", "--adapter", "caddyfile", "--config", caddyfile)
 	must(t, err)

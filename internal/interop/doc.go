@@ -8,18 +8,19 @@
 // that is not installed skips its tests, and fails them where CI is set in the
 // environment. On Debian they are:
 //
-//	apt install dante-server microsocks squid tinyproxy haproxy openssh-server openssh-client \
+//	apt install dante-server microsocks squid tinyproxy haproxy testssl.sh openssh-server openssh-client \
 //	    nginx-light nghttp2-proxy curl wget git netcat-openbsd nodejs npm chromium \
 //	    webext-ublock-origin-firefox python3 python3-requests python3-socks \
 //	    python3-python-socks python3-async-timeout torsocks proxychains4 ncat socat \
 //	    default-jdk-headless
 //	go install github.com/caddyserver/caddy/v2/cmd/caddy@v2.11.9
+//	go install github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible
 //	npm ci --prefix internal/interop/testdata/node
 //
 // TestClients is the matrix of docs/clients.md: all clients, in all their ways.
 //
 // TestCamouflage holds the egress' website to Caddy's, probe by probe; docs/camouflage-report.md
-// is what it saw.
+// is what it saw. TestConformance has h2spec and testssl compare the two.
 //
 // The command is built with the race detector, unless BYWAY_INTEROP_RACE=0;
 // BYWAY_INTEROP_BINARY names one that exists to be tested instead.
