@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/byway-proxy/byway/egress/users"
@@ -35,8 +34,8 @@ type Server struct {
 	mu     sync.Mutex
 	http   *http.Server
 	http3  *masque.Server
-	wide   *wide                  // nil if Windows is zero
-	altSvc atomic.Pointer[string] // nil without HTTP/3
+	wide   *wide // nil if Windows is zero
+	altSvc altSvc
 }
 
 // Serve serves l until Shutdown or Close, and then returns [http.ErrServerClosed].
@@ -72,7 +71,7 @@ func (s *Server) server() (*http.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.http3 = &masque.Server{Handler: h.Handler, TLS: h.TLSConfig.Clone(), IdleLimit: h.IdleTimeout}
+	s.http3 = http3Beside(h)
 	if s.Windows != (Windows{}) {
 		w, err := widen(h, s.Windows)
 		if err != nil {
@@ -90,7 +89,7 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	user, ok := s.Users.Verify(r.Header["Proxy-Authorization"])
 	if !ok || r.Method != http.MethodConnect {
 		r.Header.Del("Proxy-Authorization")
-		s.announce(w, r)
+		s.altSvc.announce(w, r)
 		s.Site.ServeHTTP(w, r)
 		return
 	}

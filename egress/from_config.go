@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"time"
 
 	"github.com/byway-proxy/byway/configs"
 	"github.com/byway-proxy/byway/egress/users"
@@ -82,21 +83,37 @@ func certificateOf(c *configs.Egress) (tls.Certificate, error) {
 // ListenAndServe listens where c says and serves until ctx ends, then drains the
 // tunnels for c's limit. ready is called with the address when it listens.
 func (s *Server) ListenAndServe(ctx context.Context, c *configs.Egress, ready func(net.Addr)) error {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Listeners[0].Address)
+	l, p, err := listen(ctx, c)
 	if err != nil {
-		return c.Errorf("listen[0].address", "cannot be listened on: %w", err)
+		return err
 	}
 	serve := []func() error{func() error { return s.Serve(l) }}
-	if c.Listeners[0].HTTP3 {
-		// The same port, which with port 0 the system has just chosen.
-		p, err := (&net.ListenConfig{}).ListenPacket(ctx, "udp", l.Addr().String())
-		if err != nil {
-			_ = l.Close()
-			return c.Errorf("listen[0].address", "cannot be listened on by UDP: %w; free the port, or leave HTTP/3 out with http3 = false", err)
-		}
+	if p != nil {
 		serve = append(serve, func() error { return s.ServePacket(p) })
 	}
 	ready(l.Addr())
+	return serveAll(ctx, c.Timeouts.Drain, s.Shutdown, serve)
+}
+
+// listen opens what c names; p is nil without HTTP/3.
+func listen(ctx context.Context, c *configs.Egress) (l net.Listener, p net.PacketConn, err error) {
+	l, err = (&net.ListenConfig{}).Listen(ctx, "tcp", c.Listeners[0].Address)
+	if err != nil {
+		return nil, nil, c.Errorf("listen[0].address", "cannot be listened on: %w", err)
+	}
+	if c.Listeners[0].HTTP3 && !c.Listeners[0].Plain {
+		// The same port, which with port 0 the system has just chosen.
+		p, err = (&net.ListenConfig{}).ListenPacket(ctx, "udp", l.Addr().String())
+		if err != nil {
+			_ = l.Close()
+			return nil, nil, c.Errorf("listen[0].address", "cannot be listened on by UDP: %w; free the port, or leave HTTP/3 out with http3 = false", err)
+		}
+	}
+	return l, p, nil
+}
+
+// serveAll runs serve until ctx ends or one of them does, and then shutdown for as long as drain.
+func serveAll(ctx context.Context, drain time.Duration, shutdown func(context.Context) error, serve []func() error) error {
 	served := make(chan error, len(serve))
 	for _, f := range serve {
 		go func() { served <- f() }()
@@ -107,9 +124,9 @@ func (s *Server) ListenAndServe(ctx context.Context, c *configs.Egress, ready fu
 		serve = serve[1:]
 	case <-ctx.Done():
 	}
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.Timeouts.Drain)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
 	defer cancel()
-	err = s.Shutdown(drain)
+	err := shutdown(ctx)
 	for range serve {
 		if e := <-served; failed == nil {
 			failed = e

@@ -12,6 +12,7 @@ import (
 
 	"github.com/byway-proxy/byway/configs"
 	"github.com/byway-proxy/byway/egress/front"
+	"github.com/byway-proxy/byway/masque"
 )
 
 // A FrontServer is a website alone: what an egress is to those without a credential,
@@ -21,8 +22,10 @@ type FrontServer struct {
 	// clients that begin with it.
 	Certificate tls.Certificate
 
-	site *Website
-	http *http.Server
+	site   *Website
+	http   *http.Server
+	http3  *masque.Server // nil without
+	altSvc altSvc
 }
 
 // FrontFromConfig builds the website that c describes, over the system's dialer; what changes
@@ -41,11 +44,19 @@ func FrontFromConfig(c *configs.Egress, log *slog.Logger) (*FrontServer, error) 
 		return nil, err
 	}
 	s.site = site
-	if s.http, err = websiteServer(site, s.Certificate, c.Timeouts.Handshake); err != nil {
+	if s.http, err = websiteServer(http.HandlerFunc(s.serveHTTP), s.Certificate, c.Timeouts.Handshake); err != nil {
 		site.Close()
 		return nil, err
 	}
+	if c.Listeners[0].HTTP3 && !c.Listeners[0].Plain {
+		s.http3 = http3Beside(s.http)
+	}
 	return s, nil
+}
+
+func (s *FrontServer) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	s.altSvc.announce(w, r)
+	s.site.ServeHTTP(w, r)
 }
 
 // websiteServer returns the HTTP server of a website, with tunnels or without; in the clear if
@@ -71,31 +82,36 @@ func websiteServer(h http.Handler, cert tls.Certificate, headLimit time.Duration
 // for c's limit. ready is called with the address when it listens.
 func (s *FrontServer) ListenAndServe(ctx context.Context, c *configs.Egress, ready func(net.Addr)) error {
 	defer s.site.Close()
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Listeners[0].Address)
+	l, p, err := listen(ctx, c)
 	if err != nil {
-		return c.Errorf("listen[0].address", "cannot be listened on: %w", err)
+		return err
+	}
+	serve := []func() error{func() error {
+		if len(s.Certificate.Certificate) == 0 {
+			return s.http.Serve(l)
+		}
+		return s.http.ServeTLS(l, "", "")
+	}}
+	if p != nil {
+		serve = append(serve, func() error { return s.http3.Serve(p) })
+		s.altSvc.tell(p.LocalAddr())
 	}
 	ready(l.Addr())
-	served := make(chan error, 1)
+	return serveAll(ctx, c.Timeouts.Drain, s.shutdown, serve)
+}
+
+// shutdown waits for requests to end, as long as ctx does not.
+func (s *FrontServer) shutdown(ctx context.Context) error {
+	done := make(chan error, 1)
 	go func() {
-		if len(s.Certificate.Certificate) == 0 {
-			served <- s.http.Serve(l)
-		} else {
-			served <- s.http.ServeTLS(l, "", "")
+		if s.http3 == nil {
+			done <- nil
+			return
 		}
+		done <- s.http3.Shutdown(ctx)
 	}()
-	select {
-	case err := <-served:
-		return err
-	case <-ctx.Done():
-	}
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.Timeouts.Drain)
-	defer cancel()
-	err = s.http.Shutdown(drain)
+	err := errors.Join(s.http.Shutdown(ctx), <-done)
 	_ = s.http.Close()
-	if e := <-served; e != nil && !errors.Is(e, http.ErrServerClosed) {
-		return e
-	}
 	return err
 }
 

@@ -6,11 +6,17 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"sync/atomic"
 
 	"github.com/byway-proxy/byway/httpproxy"
 	"github.com/byway-proxy/byway/masque"
 	"github.com/byway-proxy/byway/relay"
 )
+
+// http3Beside returns the server of HTTP/3 that goes with h, as at Caddy.
+func http3Beside(h *http.Server) *masque.Server {
+	return &masque.Server{Handler: h.Handler, TLS: h.TLSConfig.Clone(), IdleLimit: h.IdleTimeout, MaxHeaderBytes: h.MaxHeaderBytes}
+}
 
 // ServePacket serves HTTP/3 on conn beside what [Server.Serve] does, until Shutdown, and
 // then returns [http.ErrServerClosed]. It closes conn. From its call on the website tells by
@@ -31,16 +37,23 @@ func (s *Server) quic(at net.Addr) (*masque.Server, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if a, err := netip.ParseAddrPort(at.String()); err == nil {
-		told := masque.AltSvc(a.Port())
-		s.altSvc.Store(&told)
-	}
+	s.altSvc.tell(at)
 	return s.http3, nil
 }
 
-// announce tells of HTTP/3 in an answer of the website on another version.
-func (s *Server) announce(w http.ResponseWriter, r *http.Request) {
-	if told := s.altSvc.Load(); told != nil && r.ProtoMajor < 3 {
+// An altSvc tells of HTTP/3 in the answers of a website on another version, once it knows of it.
+type altSvc struct{ value atomic.Pointer[string] }
+
+// tell takes the address of HTTP/3.
+func (a *altSvc) tell(at net.Addr) {
+	if p, err := netip.ParseAddrPort(at.String()); err == nil {
+		told := masque.AltSvc(p.Port())
+		a.value.Store(&told)
+	}
+}
+
+func (a *altSvc) announce(w http.ResponseWriter, r *http.Request) {
+	if told := a.value.Load(); told != nil && r.ProtoMajor < 3 {
 		w.Header()["Alt-Svc"] = []string{*told}
 	}
 }

@@ -25,6 +25,9 @@ type Server struct {
 	// IdleLimit closes a session without requests; 0 means never.
 	IdleLimit time.Duration
 
+	// MaxHeaderBytes bounds a request's head; 0 means net/http's default. Clients are told it.
+	MaxHeaderBytes int
+
 	once, over sync.Once
 	h3         *http3.Server
 	drained    chan struct{}
@@ -46,8 +49,9 @@ func (s *Server) init() {
 	s.once.Do(func() {
 		s.drained = make(chan struct{})
 		s.h3 = &http3.Server{
-			Handler:     s.requests.counted(s.Handler),
-			IdleTimeout: s.IdleLimit,
+			Handler:        s.requests.counted(s.Handler),
+			IdleTimeout:    s.IdleLimit,
+			MaxHeaderBytes: s.MaxHeaderBytes,
 		}
 	})
 }
@@ -66,8 +70,8 @@ func (s *Server) Serve(conn net.PacketConn) error {
 	}
 	defer t.Close() //nolint:errcheck // as above
 	l, err := t.ListenEarly(http3.ConfigureTLSConfig(s.TLS), &quic.Config{
-		Versions:  []quic.Version{quic.Version1, quic.Version2},
-		Allow0RTT: true,
+		InitialPacketSize: 1200,
+		Allow0RTT:         true,
 	})
 	if err != nil {
 		return err

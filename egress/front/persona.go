@@ -13,10 +13,6 @@ import (
 // a site answers is the site's own affair, save for Server, which a site may remove.
 type Persona struct {
 	Site http.Handler // a [Sites], most likely
-
-	// AltSvc returns the value of Alt-Svc by which HTTP/3 is offered to those who come on
-	// older versions; "" or nil if it is not.
-	AltSvc func() string
 }
 
 // longMethod is the length in bytes of a method that Caddy has never heard of.
@@ -26,11 +22,6 @@ func (p *Persona) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w, done := pace(w, r)
 	defer done()
 	w.Header()["Server"] = []string{"Caddy"}
-	if p.AltSvc != nil && r.ProtoMajor < 3 {
-		if v := p.AltSvc(); v != "" {
-			w.Header()["Alt-Svc"] = []string{v}
-		}
-	}
 	if code := odd(r); code != 0 {
 		w.WriteHeader(code)
 		return

@@ -55,18 +55,9 @@ func TestPersona(t *testing.T) {
 		r.Method, r.Host = test.method, test.host
 		r.Header["X_y"] = []string{"an alias of X-Y"}
 		code, body, header := get(t, p, r)
-		if code != test.code || body != test.body || header.Get("Server") != "Caddy" || header.Get("Alt-Svc") != "" {
+		if code != test.code || body != test.body || header.Get("Server") != "Caddy" {
 			t.Errorf("%s to %q: %d %q %v", test.method, test.host, code, body, header)
 		}
-	}
-	p.AltSvc = func() string { return `h3=":443"; ma=2592000` }
-	r := httptest.NewRequest("GET", "http://example.com/", nil)
-	if _, _, header := get(t, p, r); header.Get("Alt-Svc") != p.AltSvc() {
-		t.Errorf("Alt-Svc is missing: %v", header)
-	}
-	r.ProtoMajor = 3
-	if _, _, header := get(t, p, r); header.Get("Alt-Svc") != "" {
-		t.Errorf("Alt-Svc on HTTP/3: %v", header)
 	}
 }
 

@@ -134,9 +134,6 @@ secret = { file = "alice.token" }
 	persist_config off
 	auto_https disable_redirects
 	storage file_system %[1]s/storage
-	servers {
-		protocols h1 h2
-	}
 	log {
 		level ERROR
 	}

@@ -69,7 +69,6 @@ var ways = map[string]map[string]string{
 		"socks/associate.go":              "the socket of a UDP association, at the address that its client came to",
 		"internal/sockets/listen_unix.go": "unix sockets",
 		"egress/from_config.go":           "the listener of the egress",
-		"egress/front_server.go":          "the listener of the website",
 		"cmd/byway/demo.go":               "the demonstration's servers, on loopback",
 	},
 	"a call of ListenAndServe": {

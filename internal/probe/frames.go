@@ -166,8 +166,11 @@ func fieldText(dec *hpack.Decoder, block []byte) string {
 	}
 	var s []string
 	for _, f := range list {
-		if f.Name == "date" {
+		switch f.Name {
+		case "date":
 			f.Value = "*"
+		case "alt-svc":
+			f.Value = port.ReplaceAllString(f.Value, `h3=":*"`)
 		}
 		s = append(s, fmt.Sprintf("%s=%q", f.Name, f.Value))
 	}

@@ -56,6 +56,7 @@ var (
 	status  = regexp.MustCompile(`^HTTP/1\.[01] (\d\d\d)|:status="(\d\d\d)"`)
 	control = regexp.MustCompile(`RST_STREAM \d+|GOAWAY last=\d+ code=\d+`)
 	random  = regexp.MustCompile(`[0-9a-f]{60}`) // net/http's boundary of several ranges
+	port    = regexp.MustCompile(`h3=":\d+"`)    // where a server has HTTP/3
 	date    = regexp.MustCompile(`(?m)^Date: [^\r\n]+`)
 )
 
@@ -64,6 +65,7 @@ func lines(b []byte) []string {
 	if len(b) == 0 {
 		return nil
 	}
+	b = port.ReplaceAll(b, []byte(`h3=":*"`))
 	b = random.ReplaceAll(date.ReplaceAll(b, []byte("Date: *")), []byte("*"))
 	head, body := b, []byte(nil)
 	if i := strings.Index(string(b), "\r\n\r\n"); i >= 0 && len(b) > 4096 {
