@@ -89,20 +89,24 @@ func (f *FirstData) Along(conn net.Conn, await func() (acted bool, err error)) e
 		return err
 	}
 	go f.send(u, conn)
+	acted, failed := true, true // until await has said otherwise: it may panic
+	defer func() {
+		f.stop(u)
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.use = nil
+		switch {
+		case f.sent == 0:
+		case !failed:
+			f.on = conn
+		case acted:
+			f.spent = true
+		default:
+			f.sent = 0
+		}
+	}()
 	acted, err := await()
-	f.stop(u)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.use = nil
-	switch {
-	case f.sent == 0:
-	case err == nil:
-		f.on = conn
-	case acted:
-		f.spent = true
-	default:
-		f.sent = 0
-	}
+	failed = err != nil
 	return err
 }
 

@@ -68,7 +68,7 @@ func wrap(next Dialer, h Hop, at place) (*layer, error) {
 	return &layer{Dialer: d, at: at, paused: h.Paused}, nil
 }
 
-// layer is a hop's dialer; it stamps the hop on errors that carry none.
+// layer is a hop's dialer; it stamps the hop on errors that carry none, a panic's included.
 type layer struct {
 	Dialer
 	at     place
@@ -79,11 +79,16 @@ func (l *layer) DialContext(ctx context.Context, network, addr string) (net.Conn
 	if err := l.rests(); err != nil {
 		return nil, err
 	}
-	conn, err := l.Dialer.DialContext(ctx, network, addr)
+	conn, err := l.dial(ctx, network, addr)
 	if err != nil {
 		return nil, l.at.stamp(err)
 	}
 	return conn, nil
+}
+
+func (l *layer) dial(ctx context.Context, network, addr string) (conn net.Conn, err error) {
+	defer Caught(&err)
+	return l.Dialer.DialContext(ctx, network, addr)
 }
 
 // rests is the error of a hop that is paused, and nil for others.

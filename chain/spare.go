@@ -197,7 +197,7 @@ func (s *spares) make(ctx context.Context, key string, p *sparePool) {
 	defer stop()
 	began := time.Now()
 	one := &spare{lease: new(Lease)} // and not that of the tunnel whose ctx it is
-	conn, err := s.Prepare(WithLease(ctx, one.lease))
+	conn, err := s.prepare(WithLease(ctx, one.lease))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p.making--
@@ -213,6 +213,11 @@ func (s *spares) make(ctx context.Context, key string, p *sparePool) {
 	p.took = time.Since(began)
 	one.timer = time.AfterFunc(s.o.Life, func() { s.expire(key, p, one) })
 	p.ready = append(p.ready, one)
+}
+
+func (s *spares) prepare(ctx context.Context) (conn net.Conn, err error) {
+	defer Caught(&err)
+	return s.Prepare(ctx)
 }
 
 // expire ends a spare that nobody took: fewer are wanted.

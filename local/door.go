@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/byway-proxy/byway/chain"
 	"github.com/byway-proxy/byway/configs"
 	"github.com/byway-proxy/byway/httpproxy"
 	"github.com/byway-proxy/byway/local/users"
@@ -141,9 +142,19 @@ func (s *Server) accept(ctx context.Context, d *door) {
 		}
 		s.wg.Go(func() {
 			defer place.leave()
-			s.serveConn(relay.WithHandshake(ctx, place.leave), d, r, c, place)
+			if fault := s.serveCaught(relay.WithHandshake(ctx, place.leave), d, r, c, place); fault != nil {
+				_ = chain.Abort(c)
+				s.relay.Trace.Bad(r.at, fault)
+			}
 		})
 	}
+}
+
+// serveCaught is serveConn, whose panic is an error: it is the fault of one conn, and ends that.
+func (s *Server) serveCaught(ctx context.Context, d *door, r *role, c net.Conn, place *ticket) (fault error) {
+	defer chain.Caught(&fault)
+	s.serveConn(ctx, d, r, c, place)
+	return nil
 }
 
 // serveConn serves c, which came in when d had the role r.

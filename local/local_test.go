@@ -49,6 +49,12 @@ func serve(t testing.TB, text string, base chain.Dialer) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return started(t, s)
+}
+
+// started has s serve until the test ends, and returns its first address.
+func started(t testing.TB, s *Server) string {
+	t.Helper()
 	addrs, forwards, err := s.Listen(t.Context())
 	if err != nil {
 		t.Fatal(err)

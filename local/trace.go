@@ -12,7 +12,8 @@ import (
 )
 
 // Trace writes what a relay does to log. It never tells targets, users or clients:
-// a failure is told by hop, phase and cause, which is what helps.
+// a failure is told by hop, phase and cause, which is what helps. A fault of byway itself
+// is told with the stack, to be reported.
 func Trace(log *slog.Logger) *relay.Trace {
 	return &relay.Trace{
 		Opened: func(_ relay.Request, d relay.Decision, took time.Duration) {
@@ -24,6 +25,7 @@ func Trace(log *slog.Logger) *relay.Trace {
 				return
 			}
 			log.Warn("failed", "listener", r.Listener, "via", d.Via, "error", chain.Reason(err))
+			fault(log, err)
 		},
 		Closed: func(_ relay.Request, d relay.Decision, s relay.Stats) {
 			attrs := []any{"via", d.Via, "up", s.Up, "down", s.Down, "lasted", s.Lasted.Round(time.Millisecond)}
@@ -31,10 +33,20 @@ func Trace(log *slog.Logger) *relay.Trace {
 				attrs = append(attrs, "error", chain.Reason(s.Err))
 			}
 			log.Debug("closed", attrs...)
+			fault(log, s.Err)
 		},
 		BadClient: func(listener string, err error) {
 			log.Debug("bad client", "listener", listener, "error", chain.Reason(err))
+			fault(log, err)
 		},
+	}
+}
+
+// fault tells of err if it is a panic.
+func fault(log *slog.Logger, err error) {
+	var p *chain.PanicError
+	if errors.As(err, &p) {
+		log.Error("one tunnel was cut, the others go on; please report this", "error", p.Error(), "stack", string(p.Stack))
 	}
 }
 

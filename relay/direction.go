@@ -42,8 +42,15 @@ var (
 )
 
 // carry moves ahead, then all that src yields, to dst, until there is an end or
-// nothing to do.
+// nothing to do. A panic, which is a conn's, ends the tunnel by an abort of both ends.
 func (d *direction) carry() {
+	var fault error
+	defer func() {
+		if fault != nil {
+			d.finish(fault)
+		}
+	}()
+	defer chain.Caught(&fault)
 	d.waiter = newWaiter(d.src)
 	if err := d.first(); err != nil {
 		d.fail(err)

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/byway-proxy/byway/chain"
 )
 
 // datagramSize is more than the longest datagram has (65,507 bytes over IPv4), so
@@ -68,10 +70,15 @@ func (p *datagramPair) idleAt() time.Time {
 // carry moves datagrams from src to dst until the flow ends, and then ends it for
 // the other direction.
 func (p *datagramPair) carry(dst, src net.Conn, measure func(int64)) (total int64) {
+	var fault error
 	defer func() {
+		if fault != nil {
+			p.note(fault)
+		}
 		_ = dst.Close()
 		_ = src.Close()
 	}()
+	defer chain.Caught(&fault)
 	buf := datagrams.Get().(*[datagramSize]byte)
 	defer datagrams.Put(buf)
 	p.extend(dst, src)

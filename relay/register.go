@@ -22,6 +22,8 @@ type tunnel struct {
 	meter    *Meter // nil if nobody asks
 	up, down int64  // bytes; set when the copy has ended, but for those that went along with the request
 	err      error
+	opened   bool // the Trace was told so
+	ended    bool // so that it has been, or is being, told of the end
 
 	// guarded by the register
 	ends   [2]net.Conn
@@ -64,11 +66,12 @@ func (t *tunnel) add(p *pair) {
 // close is called once, when an opened tunnel has ended. Whoever waits for the
 // register to be empty has had all traces.
 func (t *tunnel) close() {
+	t.ended = true
+	defer t.relay.live.remove(t)
 	t.lease.Release()
 	t.relay.Trace.closed(t.request, t.decision, Stats{
 		Up: t.up, Down: t.down, Lasted: time.Since(t.began), Err: t.err,
 	})
-	t.relay.live.remove(t)
 }
 
 // kill cuts the tunnel: a dial under way is cancelled, conns are closed, and

@@ -89,6 +89,10 @@ func (f RouterFunc) Route(ctx context.Context, r Request) Decision { return f(ct
 // ErrClosed is the error of a request that comes after [Relay.Shutdown] or Close.
 var ErrClosed = errors.New("shutting down")
 
+// errDropped is what the Trace is told of a tunnel that ended since its Pending panicked, which
+// whoever catches the panic tells in full.
+var errDropped = errors.New("a fault of byway")
+
 // A Relay serves requests. Router is required: without one everything is
 // blocked. The fields must not change once it serves; [Relay.SetLimits] is for the limits.
 type Relay struct {
@@ -127,6 +131,10 @@ type Relay struct {
 // bounds the opening and, when it is cancelled, ends the tunnel. The error tells
 // why no tunnel was opened, or why it did not end in good order.
 //
+// A panic of what a tunnel is opened by or made of (Router, Dialer, the conns) ends that tunnel with a
+// [chain.PanicError], and no other. One of p itself goes on to the caller, who has to close the
+// client's end; the tunnel has ended then, too.
+//
 // A tunnel between two TCP conns in which nothing moves is parked (Linux): Serve
 // returns nil, and the tunnel goes on without a goroutine of its own, and without
 // ctx. It ends as others do, which the Trace is told.
@@ -136,40 +144,69 @@ func (r *Relay) Serve(ctx context.Context, p Pending) error {
 	if err != nil {
 		return errors.Join(err, p.Reject(err))
 	}
-	meet := r.dialFirst
-	if q.EarlyReply && q.Network == "tcp" {
-		meet = r.acceptFirst
+	t, err := r.begin(q, d)
+	if err != nil {
+		return errors.Join(err, p.Reject(err))
 	}
-	t, client, conn, err := meet(ctx, p, q, d)
+	came := false
+	defer func() {
+		if !came {
+			t.drop()
+		}
+	}()
+	err = t.serve(ctx, p)
+	came = true
+	return err
+}
+
+// serve serves p, whose tunnel t has begun.
+func (t *tunnel) serve(ctx context.Context, p Pending) error {
+	handshakeOver(ctx)
+	meet := t.dialFirst
+	if t.request.EarlyReply && t.request.Network == "tcp" {
+		meet = t.acceptFirst
+	}
+	client, conn, err := meet(ctx, p)
 	if err != nil {
 		return err
 	}
 	stop := context.AfterFunc(ctx, t.kill)
 	defer stop()
-	if q.Network == "udp" {
+	if t.request.Network == "udp" {
 		return t.carryDatagrams(client, conn)
 	}
 	return t.follow(t.pair(client, conn))
 }
 
 // Route tells where q goes: as it was decided beforehand, or else as the Router
-// says. The error is a [*BlockedError], which the Trace has been told, or nil; where
+// says. The error is a [*BlockedError], or a [*chain.PanicError] of the Router, which the Trace has been told, or nil; where
 // the rule says so ([Drop]), it comes late. With [Relay.Dial] it is for protocol
 // code that has no one tunnel per request, such as a pool of HTTP connections.
 func (r *Relay) Route(ctx context.Context, q Request) (Decision, error) {
+	d, err := r.decide(ctx, &q)
+	if err != nil {
+		r.Trace.failed(q, d, err)
+		return d, err
+	}
+	if d.Dialer == nil {
+		d.Via = "block"
+		return d, r.block(ctx, q, d)
+	}
+	return d, nil
+}
+
+// decide returns a Decision, the zero one with an error.
+func (r *Relay) decide(ctx context.Context, q *Request) (_ Decision, err error) {
+	defer chain.Caught(&err)
 	var d Decision
 	switch {
 	case q.Decided != nil:
 		d = *q.Decided
 	case r.Router != nil:
-		d = r.Router.Route(ctx, q)
+		d = r.Router.Route(ctx, *q)
 	}
 	if d.Ask != nil {
-		d = r.ask(ctx, &q, d)
-	}
-	if d.Dialer == nil {
-		d.Via = "block"
-		return d, r.block(ctx, q, d)
+		d = r.ask(ctx, q, d)
 	}
 	return d, nil
 }
@@ -182,72 +219,6 @@ func (r *Relay) Dial(ctx context.Context, q Request, d Decision) (net.Conn, erro
 		return nil, err
 	}
 	return &dialed{Conn: conn, t: t}, nil
-}
-
-// open registers the tunnel and dials. On success the tunnel owns conn.
-func (r *Relay) open(ctx context.Context, q Request, d Decision, first *chain.FirstData) (*tunnel, net.Conn, error) {
-	t, err := r.begin(q, d)
-	if err != nil {
-		return nil, nil, err
-	}
-	conn, _, err := t.dial(ctx, first)
-	return t, conn, err
-}
-
-// begin registers a tunnel.
-func (r *Relay) begin(q Request, d Decision) (*tunnel, error) {
-	if d.Dialer == nil {
-		return nil, ErrBlocked
-	}
-	t := &tunnel{relay: r, request: q, decision: d, began: time.Now()}
-	if err := r.live.add(t); err != nil {
-		r.Trace.failed(q, d, err)
-		return nil, err
-	}
-	return t, nil
-}
-
-// dial opens the way to the target. On success the tunnel owns conn, on failure
-// it has left the register. rest is what of first, which may be nil, is still to
-// be sent.
-func (t *tunnel) dial(ctx context.Context, first *chain.FirstData) (conn net.Conn, rest []byte, err error) {
-	r, q := t.relay, &t.request
-	meant := q.Meant(t.decision)
-	ctx = chain.WithLease(chain.WithIdentity(ctx, r.Identity(&meant)), &t.lease)
-	ctx, cancel := context.WithTimeout(ctx, r.dialLimit())
-	defer cancel()
-	t.cancel.Store(&cancel)
-	if first != nil {
-		ctx = chain.WithFirstData(ctx, first)
-	}
-	addr := meant.Addr
-	if t.decision.Addr != "" {
-		addr = t.decision.Addr
-	}
-	conn, err = t.decision.Dialer.DialContext(ctx, q.Network, addr)
-	if err == nil && first != nil {
-		rest, err = t.settle(first, conn)
-	}
-	if err == nil && !r.live.attach(t, conn) {
-		err = ErrClosed
-	}
-	if err != nil {
-		t.fail(err)
-		return nil, nil, err
-	}
-	t.cancel.Store(nil) // lest it keep what belongs to the dial
-	if t.meter = r.Trace.meter(*q, t.decision); t.meter != nil {
-		t.meter.up(t.up)
-	}
-	r.Trace.opened(*q, t.decision, time.Since(t.began))
-	return conn, rest, nil
-}
-
-// fail ends a tunnel that was not opened.
-func (t *tunnel) fail(err error) {
-	t.lease.Release()
-	t.relay.Trace.failed(t.request, t.decision, err)
-	t.relay.live.remove(t)
 }
 
 // Shutdown refuses new requests and waits for the live tunnels to end. When ctx
