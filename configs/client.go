@@ -18,6 +18,7 @@ type Client struct {
 	Listeners []Listener     `toml:"listen"`
 	Forwards  []Forward      `toml:"forward"` // there is a Listener, a Forward or a DNS
 	DNS       []DNS          `toml:"dns"`
+	Resolve   Resolve        `toml:"resolve"`
 	Hops      []Hop          `toml:"hop"`
 	Chains    []Chain        `toml:"chain"`
 	Groups    []Group        `toml:"group"`

@@ -46,6 +46,7 @@ func (c *Client) check(d *decoder) {
 	for i, n := range c.DNS {
 		n.check(d, at("dns", i), chains)
 	}
+	c.Resolve.check(d)
 	c.apart(d)
 }
 

@@ -54,28 +54,33 @@ const (
 )
 
 func parseNameServer(s string) (any, error) {
+	return NameServer(s), checkNameServer(s, "https", "tls", "tcp")
+}
+
+// checkNameServer tells what is wrong with the URL of a DNS server.
+func checkNameServer(s string, known ...string) error {
 	u, err := url.Parse(s)
 	if err != nil && strings.Contains(s, "@") { // its text could hold a password
-		return nil, errors.New("is not a valid URL; write https://host/dns-query, tls://host or tcp://host")
+		return errors.New("is not a valid URL; write https://host/dns-query, tls://host or tcp://host")
 	}
-	switch known := []string{"https", "tls", "tcp"}; {
+	switch {
 	case err != nil || u.Hostname() == "" || u.Opaque != "":
-		return nil, fmt.Errorf("%q is not a valid URL; write https://host/dns-query, tls://host or tcp://host", s)
+		return fmt.Errorf("%q is not a valid URL; write https://host/dns-query, tls://host or tcp://host", s)
 	case !slices.Contains(known, u.Scheme):
-		return nil, fmt.Errorf("scheme %q is not known; %s", u.Scheme, orElse(u.Scheme, known, "write https, tls or tcp"))
+		return fmt.Errorf("scheme %q is not known; %s", u.Scheme, orElse(u.Scheme, known, "write "+strings.Join(known[:len(known)-1], ", ")+" or "+known[len(known)-1]))
 	case u.User != nil:
-		return nil, errors.New("has credentials, which are not sent; leave them out")
+		return errors.New("has credentials, which are not sent; leave them out")
 	case u.Port() != "" && !isPort(u.Port()):
-		return nil, fmt.Errorf("port %s is out of range; give one from 1 to 65535", u.Port())
+		return fmt.Errorf("port %s is out of range; give one from 1 to 65535", u.Port())
 	case u.Fragment != "" || strings.ContainsAny(s, "{}"):
-		return nil, fmt.Errorf("%q is a template or has a fragment; questions are posted, so leave out what stands in braces or behind #", s)
+		return fmt.Errorf("%q is a template or has a fragment; questions are posted, so leave out what stands in braces or behind #", s)
 	case u.Scheme != "https" && (strings.Trim(u.Path, "/") != "" || u.RawQuery != ""):
-		return nil, fmt.Errorf("%q has a path, which %s servers have not; leave it out", s, u.Scheme)
+		return fmt.Errorf("%q has a path, which %s servers have not; leave it out", s, u.Scheme)
 	}
 	if a, err := netip.ParseAddr(u.Hostname()); err == nil && (a.Zone() != "" || a.IsUnspecified() || a.IsMulticast()) {
-		return nil, fmt.Errorf("%q is no address of a server that a chain could reach; give another", u.Hostname())
+		return fmt.Errorf("%q is no address of a server that could be reached; give another", u.Hostname())
 	}
-	return NameServer(s), nil
+	return nil
 }
 
 func (n DNS) check(d *decoder, path string, chains []string) {

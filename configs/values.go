@@ -97,6 +97,7 @@ var parsers = map[reflect.Type]parser{
 	reflect.TypeFor[fs.FileMode]():   {"a string", `write it in "quotes", such as "0660"`, parseMode},
 	reflect.TypeFor[NameServer]():    {"a URL", `write it in "quotes"`, parseNameServer},
 	reflect.TypeFor[BlockedName]():   oneOf(BlockedMissing, BlockedZero),
+	reflect.TypeFor[DirectServer]():  {"a URL", `write it in "quotes"`, parseDirectServer},
 	reflect.TypeFor[Addresses]():     oneOf(AddressesReal, AddressesStandIn),
 	reflect.TypeFor[HeaderEdit]():    {"an edit of a header", `write "Name: value", "+Name: value" or "-Name"`, parseHeaderEdit},
 	reflect.TypeFor[HashKey]():       {"a string", `write "client", "uri", "header:Name" or "cookie:name"`, parseHashKey},
@@ -238,7 +239,7 @@ func parseAddr(s string) (any, error) {
 	case a.Is4In6():
 		return nil, fmt.Errorf("%q is IPv4 inside IPv6; write it as IPv4", s)
 	case a.IsUnspecified() || a.IsMulticast():
-		return nil, fmt.Errorf("%q is no address of one machine; give one of this machine's", s)
+		return nil, fmt.Errorf("%q is no address of one machine; give another", s)
 	}
 	return a, nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/byway-proxy/byway/chain"
 	"github.com/byway-proxy/byway/internal/dnsask"
+	"github.com/byway-proxy/byway/internal/eyeballs"
 	"github.com/byway-proxy/byway/internal/gauge"
 )
 
@@ -78,11 +79,7 @@ func (p *Policy) DialContext(ctx context.Context, network, addr string) (net.Con
 	if len(addrs) == 0 {
 		return nil, ErrNotAllowed
 	}
-	targets := make([]string, len(addrs))
-	for i, a := range interleave(addrs) {
-		targets[i] = netip.AddrPortFrom(a.Unmap(), uint16(port)).String()
-	}
-	return race(ctx, p.Base, network, targets)
+	return eyeballs.Dial(ctx, p.Base, network, strconv.FormatUint(port, 10), eyeballs.Known(addrs))
 }
 
 func (p *Policy) resolve(ctx context.Context, host string) ([]netip.Addr, error) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -151,14 +150,6 @@ func TestPolicy(t *testing.T) {
 	p := &Policy{Base: testnet.NoDial(t), Resolver: resolver}
 	if _, err := p.DialContext(t.Context(), "udp", "198.51.45.7:443"); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("udp: %v", err)
-	}
-}
-
-func TestInterleave(t *testing.T) {
-	got := interleave(addrs("2606::1", "2606::2", "2606::3", "192.0.0.1", "192.0.0.2"))
-	want := addrs("2606::1", "192.0.0.1", "2606::2", "192.0.0.2", "2606::3")
-	if !slices.Equal(got, want) {
-		t.Errorf("got %v", got)
 	}
 }
 

@@ -3,6 +3,7 @@ package local
 import (
 	"crypto/sha256"
 	"fmt"
+	"log/slog"
 	"slices"
 
 	"github.com/byway-proxy/byway/chain"
@@ -19,6 +20,7 @@ type Path struct {
 	Hops  []string // the chain's hops, by name; groups and chains tell what they consist of
 	Heads []Head   // the hops that can be hop 1
 
+	Names   string           // who resolves the names of targets, if it leads direct
 	Always  bool             // whether the rule fits all requests that come to it
 	UDP     UDP              // what becomes of UDP that comes to the rule
 	Forward *configs.Forward // if it is the way of one, and of no rule
@@ -64,6 +66,7 @@ type plan struct {
 	files   map[string][sha256.Size]byte // what hops were made of, by path
 	pauses  *pauses
 	chains  map[string]*chain.Chain
+	direct  chain.Dialer // of what goes direct
 	table   route.Table
 	paths   []Path
 	lists   map[string]*route.List
@@ -74,31 +77,48 @@ type plan struct {
 	notes   []string         // what is asked for, and done without
 }
 
-// close closes the chains that other, which may be nil, does not have as well.
-func (p *plan) close(other *plan) {
+// A closer is what a plan keeps open.
+type closer interface {
+	Dialing() int // how many dial by it, or are about to be answered
+	Close() error
+}
+
+// without returns what p keeps open that other, which may be nil, does not have as well.
+func (p *plan) without(other *plan) (all []closer) {
 	for name, c := range p.chains {
 		if other == nil || other.chains[name] != c {
-			_ = c.Close()
+			all = append(all, c)
 		}
+	}
+	if d, ok := p.direct.(*direct); ok && (other == nil || other.direct != p.direct) {
+		all = append(all, d)
+	}
+	return all
+}
+
+// close closes what other, which may be nil, does not have as well.
+func (p *plan) close(other *plan) {
+	for _, c := range p.without(other) {
+		_ = c.Close()
 	}
 }
 
 // build makes chains and rules over base. What is the same in old, which may be nil, is
 // taken from there. Errors have their place in the file.
-func build(c *configs.Client, base chain.Dialer, old *plan) (*plan, error) {
+func build(c *configs.Client, base chain.Dialer, old *plan, log *slog.Logger) (*plan, error) {
 	p := &plan{config: c, limits: limitsOf(c.Limits, openFiles()), chains: make(map[string]*chain.Chain)}
 	p.pauses = new(pauses)
 	if old != nil {
 		p.pauses = old.pauses
 	}
-	if err := p.build(base, old); err != nil {
+	if err := p.build(base, old, log); err != nil {
 		p.close(old)
 		return nil, err
 	}
 	return p, nil
 }
 
-func (p *plan) build(base chain.Dialer, old *plan) error {
+func (p *plan) build(base chain.Dialer, old *plan, log *slog.Logger) error {
 	c := p.config
 	if err := noStandIns(c); err != nil {
 		return err
@@ -123,13 +143,16 @@ func (p *plan) build(base chain.Dialer, old *plan) error {
 		}
 		p.chains[name], reach[name] = ch, path
 	}
-	if err := p.rules(c, base, reach, old); err != nil {
+	if p.direct, err = newDirect(p, base, old, log); err != nil {
 		return err
 	}
-	if err := p.forwards(c, base, reach); err != nil {
+	if err := p.rules(c, reach, old); err != nil {
 		return err
 	}
-	if err := p.dnsWays(c, base, reach); err != nil {
+	if err := p.forwards(c, reach); err != nil {
+		return err
+	}
+	if err := p.dnsWays(c, reach); err != nil {
 		return err
 	}
 	p.paths = append(p.paths, p.asides...)
@@ -138,13 +161,13 @@ func (p *plan) build(base chain.Dialer, old *plan) error {
 
 // way returns the dialer that is named by the key "to" of a table, nil for
 // [configs.Block], and what there is to say of it.
-func (p *plan) way(c *configs.Client, table, to string, base chain.Dialer, reach map[string]Path) (chain.Dialer, Path, error) {
+func (p *plan) way(c *configs.Client, table, to string, reach map[string]Path) (chain.Dialer, Path, error) {
 	place := c.Errorf(table, "here")
 	path, d := Path{To: to}, chain.Dialer(nil)
 	switch to {
 	case configs.Block:
 	case configs.Direct:
-		d = base
+		d, path.Names = p.direct, ResolverOf(c)
 	default:
 		ch, ok := p.chains[to]
 		if !ok {

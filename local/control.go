@@ -110,6 +110,9 @@ func (s *Server) NewIdentity() string {
 	for _, n := range names {
 		n.Forget()
 	}
+	if d, ok := s.now().direct.(*direct); ok {
+		d.names.Forget()
+	}
 	live := s.relay.Live()
 	s.log.Info("new identity", "tunnels", live)
 	return fmt.Sprintf("tunnels from now on share nothing with those before, of which %d are open", live)

@@ -27,7 +27,7 @@ type nameServer struct {
 }
 
 // dnsWays decides by which way the servers of each [[dns]] are reached, now and for good.
-func (p *plan) dnsWays(c *configs.Client, base chain.Dialer, reach map[string]Path) error {
+func (p *plan) dnsWays(c *configs.Client, reach map[string]Path) error {
 	for i := range c.DNS {
 		n, table := &c.DNS[i], fmt.Sprintf("dns[%d]", i)
 		if len(n.Upstreams) == 0 {
@@ -39,7 +39,7 @@ func (p *plan) dnsWays(c *configs.Client, base chain.Dialer, reach map[string]Pa
 		if n.Via == configs.Block {
 			return c.Errorf(table+".via", "%q leads nowhere", n.Via)
 		}
-		d, path, err := p.way(c, table, n.Via, base, reach)
+		d, path, err := p.way(c, table, n.Via, reach)
 		if err != nil {
 			return err
 		}

@@ -42,6 +42,9 @@ func (s *Server) resolver(d relay.Decision, p Path) string {
 	case d.Dialer == nil:
 		return "nobody: it is blocked"
 	case d.Via == configs.Direct:
+		if c := s.now().config; c.Resolve.Direct != "" {
+			return "the DNS server " + ResolverOf(c) + ", asked from here"
+		}
 		return "this system's resolver"
 	case len(p.Hops) == 0:
 		return "the far end of " + d.Via + ", never here"

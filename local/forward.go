@@ -12,11 +12,11 @@ import (
 
 // forwards decides where each forward leads, now and for good: no rule is asked
 // when it is used.
-func (p *plan) forwards(c *configs.Client, base chain.Dialer, reach map[string]Path) error {
+func (p *plan) forwards(c *configs.Client, reach map[string]Path) error {
 	for i := range c.Forwards {
 		f := &c.Forwards[i]
 		table := fmt.Sprintf("forward[%d]", i)
-		d, path, err := p.way(c, table, f.To, base, reach)
+		d, path, err := p.way(c, table, f.To, reach)
 		if err != nil {
 			return err
 		}

@@ -86,7 +86,7 @@ func (l *hosts) kill(name string, silently bool) {
 // build makes the plan of hops of these names, with more of a file.
 func (l *hosts) build(hops []string, more string) *plan {
 	l.t.Helper()
-	p, err := build(parse(l.t, labConfig(hops, more)), l.base, nil)
+	p, err := build(parse(l.t, labConfig(hops, more)), l.base, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -277,7 +277,7 @@ spares = 0
 [[route]]
 to = "c"
 `)
-		p, err := build(c, l.base, nil)
+		p, err := build(c, l.base, nil, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}

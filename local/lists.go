@@ -16,14 +16,14 @@ import (
 
 // readLists makes the lists, with the contents that are on disk. One that is to be
 // fetched may have none yet.
-func (p *plan) readLists(c *configs.Client, base chain.Dialer, reach map[string]Path, old *plan) error {
+func (p *plan) readLists(c *configs.Client, reach map[string]Path, old *plan) error {
 	p.lists = make(map[string]*route.List, len(c.Lists))
 	for i := range c.Lists {
 		l := &c.Lists[i]
 		p.lists[l.Name] = route.NewList(l.Name)
 		read := p.readFile
 		if l.URL != "" {
-			read = func(c *configs.Client, i int) error { return p.source(c, i, base, reach, old) }
+			read = func(c *configs.Client, i int) error { return p.source(c, i, reach, old) }
 		}
 		if err := read(c, i); err != nil {
 			return err
@@ -55,7 +55,7 @@ func (p *plan) readFile(c *configs.Client, i int) error {
 }
 
 // source prepares list i, which comes from a URL, with what was kept of it.
-func (p *plan) source(c *configs.Client, i int, base chain.Dialer, reach map[string]Path, old *plan) error {
+func (p *plan) source(c *configs.Client, i int, reach map[string]Path, old *plan) error {
 	l, path := &c.Lists[i], fmt.Sprintf("list[%d]", i)
 	s := &lists.Source{
 		List: p.lists[l.Name], Options: route.ListOptions{Subdomains: l.Subdomains}, URL: string(l.URL), File: l.File,
@@ -63,7 +63,7 @@ func (p *plan) source(c *configs.Client, i int, base chain.Dialer, reach map[str
 	}
 	var err error
 	var way Path
-	if s.Dialer, way, err = p.way(c, path, l.Via, base, reach); err != nil {
+	if s.Dialer, way, err = p.way(c, path, l.Via, reach); err != nil {
 		return err
 	}
 	if l.Minisign != "" {

@@ -49,7 +49,7 @@ func New(c *configs.Client, base chain.Dialer, log *slog.Logger) (*Server, error
 	}
 	stand := &standIns{}
 	base = stand.guard(base)
-	p, err := build(c, base, nil)
+	p, err := build(c, base, nil, log)
 	if err != nil {
 		return nil, err
 	}

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/byway-proxy/byway/chain"
 	"github.com/byway-proxy/byway/configs"
 	"github.com/byway-proxy/byway/local/lists"
 	"github.com/byway-proxy/byway/relay"
@@ -44,7 +43,7 @@ func (s *Server) Reload(ctx context.Context, c *configs.Client) (Difference, err
 	if !reflect.DeepEqual(old.config.Status, c.Status) {
 		s.log.Warn("[status] has changed, which takes a restart; all else is reloaded")
 	}
-	p, err := build(c, s.base, old)
+	p, err := build(c, s.base, old, s.log)
 	if err != nil {
 		return Difference{}, err
 	}
@@ -173,10 +172,10 @@ func (r *serving) keep(s *Server, sources []*lists.Source) {
 	}
 }
 
-// A leaver is chains that are no more in force.
+// A leaver is chains, and the like, that are no more in force.
 type leaver struct {
-	chains []*chain.Chain
-	timer  *time.Timer
+	all   []closer
+	timer *time.Timer
 }
 
 // patience is how often it is looked whether a leaver is still needed: between a request's
@@ -185,13 +184,8 @@ const patience = time.Second
 
 // retire closes the chains of old that now has no more, when nobody dials by them.
 func (r *serving) retire(old, now *plan) {
-	l := &leaver{}
-	for name, c := range old.chains {
-		if now.chains[name] != c {
-			l.chains = append(l.chains, c)
-		}
-	}
-	if l.chains == nil {
+	l := &leaver{all: old.without(now)}
+	if l.all == nil {
 		return
 	}
 	r.mu.Lock()
@@ -207,7 +201,7 @@ func (r *serving) leave(l *leaver) {
 	if _, there := r.leaving[l]; !there {
 		return
 	}
-	for _, c := range l.chains {
+	for _, c := range l.all {
 		if c.Dialing() > 0 {
 			l.timer.Reset(patience)
 			return
@@ -218,7 +212,7 @@ func (r *serving) leave(l *leaver) {
 }
 
 func (l *leaver) close() {
-	for _, c := range l.chains {
+	for _, c := range l.all {
 		_ = c.Close()
 	}
 }

@@ -6,15 +6,14 @@ import (
 	"os"
 	"time"
 
-	"github.com/byway-proxy/byway/chain"
 	"github.com/byway-proxy/byway/configs"
 	"github.com/byway-proxy/byway/relay"
 	"github.com/byway-proxy/byway/route"
 )
 
 // rules makes the table of the routes.
-func (p *plan) rules(c *configs.Client, base chain.Dialer, reach map[string]Path, old *plan) error {
-	if err := p.readLists(c, base, reach, old); err != nil {
+func (p *plan) rules(c *configs.Client, reach map[string]Path, old *plan) error {
+	if err := p.readLists(c, reach, old); err != nil {
 		return err
 	}
 	countries, err := countriesOf(c)
@@ -23,7 +22,7 @@ func (p *plan) rules(c *configs.Client, base chain.Dialer, reach map[string]Path
 	}
 	for i := range c.Routes {
 		r, table := &c.Routes[i], fmt.Sprintf("route[%d]", i)
-		d, path, err := p.way(c, table, r.To, base, reach)
+		d, path, err := p.way(c, table, r.To, reach)
 		if err != nil {
 			return err
 		}

@@ -126,6 +126,10 @@ func noStandIns(c *configs.Client) error {
 		return nil
 	}
 	dialled := make(map[string]string) // host:port by path
+	dialled["resolve.direct"] = hostOf(string(c.Resolve.Direct))
+	if c.Resolve.Address.IsValid() {
+		dialled["resolve.address"] = net.JoinHostPort(c.Resolve.Address.String(), "1")
+	}
 	for i := range c.Hops {
 		if h := &c.Hops[i]; !h.OverUnix() {
 			dialled[fmt.Sprintf("hop[%d].url", i)] = hop.Addr(h.URL)

@@ -124,11 +124,11 @@ func describe(b *strings.Builder, paths []local.Path, listens bool) {
 		b.WriteByte('\n')
 		switch {
 		case p.Direct() && p.DNS != nil:
-			fmt.Fprintf(b, "direct  %s: %s: reached from here, a name resolved by this system\n", p.From, target)
+			fmt.Fprintf(b, "direct  %s: %s: reached from here, a name resolved by %s\n", p.From, target, p.Names)
 		case p.Direct() && (p.Forward != nil || p.List != nil):
-			fmt.Fprintf(b, "direct  %s: %s is reached from here, its name resolved by this system\n", p.From, target)
+			fmt.Fprintf(b, "direct  %s: %s is reached from here, its name resolved by %s\n", p.From, target, p.Names)
 		case p.Direct():
-			fmt.Fprintf(b, "direct  %s: targets are reached from here, their names resolved by this system\n", p.From)
+			fmt.Fprintf(b, "direct  %s: targets are reached from here, their names resolved by %s\n", p.From, p.Names)
 		default:
 			for _, h := range p.Heads {
 				fmt.Fprintf(b, "direct  %s: hop 1 %s alone, at %s\n", p.From, h.Name, h.Reach)
@@ -141,12 +141,15 @@ func describe(b *strings.Builder, paths []local.Path, listens bool) {
 	}
 }
 
-// describeOwn writes what byway sends of its own accord, through a chain or a group: probes,
-// and questions to a DNS server.
+// describeOwn writes what byway sends of its own accord: questions to DNS servers, and
+// probes.
 func describeOwn(b *strings.Builder, cfg *configs.Client) {
 	place := func(path string) string {
 		at := cfg.Errorf(path, "here")
 		return fmt.Sprintf("%s:%d", at.File, at.Line)
+	}
+	if by := local.ResolverOf(cfg); cfg.Resolve.Direct != "" {
+		fmt.Fprintf(b, "direct  %s: the DNS server %s is reached from here\n", place("resolve"), by)
 	}
 	for i := range cfg.Chains {
 		if ch := &cfg.Chains[i]; ch.DNS != "" {

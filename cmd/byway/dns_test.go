@@ -4,6 +4,8 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -11,10 +13,13 @@ import (
 	"github.com/byway-proxy/byway/internal/dnsask"
 )
 
-// everything is the zone in which each name is 192.0.2.7.
+// everything is the zone in which each name is 192.0.2.7, save for those of this machine.
 type everything struct{}
 
-func (everything) Addrs(context.Context, string) ([]netip.Addr, error) {
+func (everything) Addrs(_ context.Context, name string) ([]netip.Addr, error) {
+	if strings.HasPrefix(name, "here.") {
+		return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
+	}
 	return []netip.Addr{netip.MustParseAddr("192.0.2.7")}, nil
 }
 
@@ -29,6 +34,7 @@ func nameServer(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Defer(func() { _ = l.Close() })
 	ts.Setenv(args[0], l.Addr().String())
+	ts.Setenv(args[0]+"_PORT", strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
 	go func() {
 		for {
 			c, err := l.Accept()

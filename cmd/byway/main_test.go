@@ -34,7 +34,8 @@ func TestMain(m *testing.M) {
 //	                    say first, by the PROXY protocol, that it is for $CLIENT, if set
 //	reserve NAME        set $NAME to a loopback address for a server
 //	refuse NAME         set $NAME to a loopback address that refuses
-//	nameserver NAME     set $NAME to the address of a DNS server by TCP, for which all names are 192.0.2.7
+//	nameserver NAME     set $NAME to the address of a DNS server by TCP, for which all names are 192.0.2.7, save for
+//	                    those that begin with "here.", which are 127.0.0.1; and $NAME_PORT to its port
 //	resolve NET SERVER NAME   print the IPv4 addresses that the DNS server at SERVER has for NAME; NET is udp or tcp
 //	udpecho NAME        set $NAME to the address of a target that says "echo: " and
 //	                    what it was told, by UDP

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"mime"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -32,7 +31,7 @@ type https struct {
 func newHTTPS(u *url.URL, dial dialer, config *tls.Config) *https {
 	return &https{url: u.String(), transport: &http.Transport{
 		Proxy:               nil, // not even that of the environment
-		DialContext:         func(ctx context.Context, _, addr string) (net.Conn, error) { return dial(ctx, addr) },
+		DialContext:         dial,
 		TLSClientConfig:     config,
 		TLSHandshakeTimeout: 10 * time.Second,
 		ForceAttemptHTTP2:   true,

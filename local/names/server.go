@@ -18,7 +18,7 @@ import (
 type Config struct {
 	Relay     *relay.Relay
 	Way       relay.Decision // to the upstreams
-	Upstreams []string       // URLs: https, tls or tcp, the first that works is asked
+	Upstreams []string       // URLs: https, tls, tcp or udp, the first that works is asked
 	StandIns  *StandIns      // what names have in place of their addresses; nil: their own
 	Listener  string         // the address that it listens on
 
@@ -76,7 +76,9 @@ func New(c Config) (*Server, error) {
 func (s *Server) resolver() (*resolver, error) {
 	r := newResolver(s.config.Cache)
 	for i, raw := range s.config.Upstreams {
-		u, err := newUpstream(raw, func(ctx context.Context, addr string) (net.Conn, error) { return s.dial(ctx, r, addr) }, s.config.TLS)
+		u, err := newUpstream(raw, func(ctx context.Context, network, addr string) (net.Conn, error) {
+			return s.dial(ctx, r, network, addr)
+		}, s.config.TLS)
 		if err != nil {
 			return nil, err
 		}
@@ -86,11 +88,11 @@ func (s *Server) resolver() (*resolver, error) {
 }
 
 // dial opens a conn that ends with r at the latest.
-func (s *Server) dial(ctx context.Context, r *resolver, addr string) (net.Conn, error) {
+func (s *Server) dial(ctx context.Context, r *resolver, network, addr string) (net.Conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(r.ctx, cancel)()
-	q := relay.Request{Network: "tcp", Addr: addr, Listener: s.config.Listener, Decided: &s.config.Way}
+	q := relay.Request{Network: network, Addr: addr, Listener: s.config.Listener, Decided: &s.config.Way}
 	d, err := s.config.Relay.Route(ctx, q)
 	if err != nil {
 		return nil, err

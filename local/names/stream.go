@@ -57,7 +57,7 @@ func (s *stream) session() (one *session, fresh bool) {
 
 // open dials. Questions do not end it: a slow chain would never come to an end of it.
 func (s *stream) open(ctx context.Context) (conn, raw net.Conn, err error) {
-	raw, err = s.dial(ctx, s.addr)
+	raw, err = s.dial(ctx, "tcp", s.addr)
 	if err != nil || s.tls == nil {
 		return raw, raw, err
 	}

@@ -9,9 +9,9 @@ import (
 )
 
 // A dialer opens a conn to host:port through the chain, where the name is resolved.
-type dialer func(ctx context.Context, addr string) (net.Conn, error)
+type dialer func(ctx context.Context, network, addr string) (net.Conn, error)
 
-// newUpstream returns the way to ask the server at a URL: https, tls or tcp. config may be
+// newUpstream returns the way to ask the server at a URL: https, tls, tcp or udp. config may be
 // nil for the system's roots.
 func newUpstream(raw string, dial dialer, config *tls.Config) (upstream, error) {
 	u, err := url.Parse(raw)
@@ -37,6 +37,8 @@ func newUpstream(raw string, dial dialer, config *tls.Config) (upstream, error) 
 		return &stream{addr: at("853"), dial: dial, tls: config}, nil
 	case "tcp":
 		return &stream{addr: at("53"), dial: dial}, nil
+	case "udp":
+		return &datagrams{addr: at("53"), dial: dial, tcp: &stream{addr: at("53"), dial: dial}}, nil
 	}
-	return nil, fmt.Errorf("%q is no URL of a DNS server: its scheme is not https, tls or tcp", raw)
+	return nil, fmt.Errorf("%q is no URL of a DNS server: its scheme is not https, tls, tcp or udp", raw)
 }

@@ -85,7 +85,8 @@ func (s *site) encrypted(f *far, cert tls.Certificate) {
 	go f.serve(at(":53"))
 	go f.serve(tls.NewListener(at(":853"), config))
 	web := &http.Server{Handler: f, TLSConfig: config.Clone(), ErrorLog: log.New(io.Discard, "", 0)}
-	go func() { _ = web.ServeTLS(at(":443"), "", "") }()
+	l := at(":443")
+	go func() { _ = web.ServeTLS(l, "", "") }()
 	s.t.Cleanup(func() { _ = web.Close() })
 }
 
