@@ -44,6 +44,9 @@ func text(err error) string {
 	return "byway: " + err.Error()
 }
 
+// extra are commands of builds that have more.
+var extra []func(root *cobra.Command) *cobra.Command
+
 func rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "byway",
@@ -56,5 +59,8 @@ func rootCommand() *cobra.Command {
 	}
 	root.AddCommand(runCommand(), egressCommand(), demoCommand(), checkCommand(), explainCommand(), newidCommand(), reloadCommand(), doctorCommand(),
 		passwdCommand(), frontCommand(), versionCommand())
+	for _, more := range extra {
+		root.AddCommand(more(root))
+	}
 	return root
 }
