@@ -1,6 +1,7 @@
 package httpproxy
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -41,18 +42,19 @@ func (c *chunk) free() {
 }
 
 // inbound is the reading half of a stream at the server's end. The bodies of net/http know no
-// deadlines that can be lifted, so a goroutine reads ahead, by one chunk.
+// deadlines that can be lifted, so that a reader who wants one needs a goroutine that reads ahead, by
+// one chunk. It is there once somebody has read so.
 type inbound struct {
 	src io.Reader
 	by  deadline.Deadline
 
-	start  sync.Once
 	chunks chan chunk
 	done   chan struct{} // closed by close
 
-	mu  sync.Mutex // held while reading
-	cur chunk
-	off int
+	mu      sync.Mutex // held while reading
+	pulling bool       // the goroutine is there
+	cur     chunk
+	off     int
 
 	ending sync.Once
 	end    chan struct{} // closed by endSoon
@@ -94,15 +96,52 @@ func (in *inbound) pull() {
 func (in *inbound) read(p []byte) (int, error) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	if !in.pulling {
+		in.pulling = true
+		go in.pull()
+	}
+	return in.take(p, in.by.Done, len(p) > 0)
+}
+
+// readSteady is that of relay.Steady.
+func (in *inbound) readSteady(p []byte) (int, error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.pulling {
+		return in.take(p, func() <-chan struct{} { return nil }, true)
+	}
+	n, err := in.src.Read(p) // one of nothing waits for something
+	select {
+	case <-in.done:
+		return 0, net.ErrClosed
+	default:
+		return n, in.failure(err)
+	}
+}
+
+// failure is the src's err for the reader.
+func (in *inbound) failure(err error) error {
+	select {
+	case <-in.end:
+		if errors.Is(err, os.ErrDeadlineExceeded) { // see endSoon
+			return io.EOF
+		}
+	default:
+	}
+	return streamError(err)
+}
+
+// take takes from the chunks, if it may wait.
+func (in *inbound) take(p []byte, by func() <-chan struct{}, wait bool) (int, error) {
 	for {
 		select {
 		case <-in.done:
 			return 0, net.ErrClosed
-		case <-in.by.Done():
+		case <-by():
 			return 0, os.ErrDeadlineExceeded
 		default:
 		}
-		if len(p) == 0 {
+		if !wait {
 			return 0, nil
 		}
 		if in.off < len(in.cur.data) {
@@ -116,19 +155,18 @@ func (in *inbound) read(p []byte) (int, error) {
 		if in.cur.err != nil {
 			return 0, in.cur.err
 		}
-		in.start.Do(func() { go in.pull() })
 		select {
 		case in.cur = <-in.chunks:
 			in.off = 0
-			in.cur.err = streamError(in.cur.err)
+			in.cur.err = in.failure(in.cur.err)
 		case <-in.done:
-		case <-in.by.Done():
+		case <-by():
 		case <-in.end:
 			// What has come is delivered, but nothing is waited for.
 			select {
 			case in.cur = <-in.chunks:
 				in.off = 0
-				in.cur.err = streamError(in.cur.err)
+				in.cur.err = in.failure(in.cur.err)
 			default:
 				return 0, io.EOF
 			}
@@ -136,7 +174,8 @@ func (in *inbound) read(p []byte) (int, error) {
 	}
 }
 
-// endSoon makes read return EOF when nothing more is at hand.
+// endSoon makes read return EOF when nothing more is at hand. Whoever owns the source sees to it that a
+// read of it that waits comes back with os.ErrDeadlineExceeded.
 func (in *inbound) endSoon() { in.ending.Do(func() { close(in.end) }) }
 
 // close makes read fail. It is called once; whoever owns the source ends it.

@@ -155,6 +155,14 @@ type noted struct {
 
 func (n *noted) CloseWrite() error { return chain.CloseWrite(n.Conn) }
 
+// ReadSteady is Read where Conn has nothing better.
+func (n *noted) ReadSteady(p []byte) (int, error) {
+	if s, ok := n.Conn.(relay.Steady); ok {
+		return s.ReadSteady(p)
+	}
+	return n.Conn.Read(p)
+}
+
 func (n *noted) Abort() error {
 	err := chain.Abort(n.Conn)
 	n.once.Do(func() { close(n.closed) })

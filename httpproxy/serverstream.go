@@ -60,6 +60,12 @@ func (s *serverStream) Read(p []byte) (int, error) {
 	return n, opError("read", s.local, s.remote, err)
 }
 
+// ReadSteady is of relay.Steady. While it waits no other Read may be called.
+func (s *serverStream) ReadSteady(p []byte) (int, error) {
+	n, err := s.in.readSteady(p)
+	return n, opError("read", s.local, s.remote, err)
+}
+
 func (s *serverStream) Write(p []byte) (n int, err error) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
@@ -183,6 +189,7 @@ func (s *serverStream) CloseWrite() error {
 		}
 	} else {
 		s.in.endSoon()
+		_ = s.rc.SetReadDeadline(time.Unix(1, 0)) // the body ends after what has come
 	}
 	err = s.done(err)
 	s.mu.Lock()

@@ -51,6 +51,7 @@ type pair struct {
 	busy     int           // directions with bytes in hand
 	splicing int           // of these, how many tell that bytes moved once a slice only
 	err      error         // the first failure
+	watch    *time.Timer   // looks after the idle limit, where a direction reads steadily
 }
 
 func newPair(client, target net.Conn, idle time.Duration) *pair {
@@ -59,6 +60,9 @@ func newPair(client, target net.Conn, idle time.Duration) *pair {
 	p := &pair{idle: idle, began: time.Now(), ends: [2]net.Conn{client, target}, done: make(chan struct{})}
 	p.ways[0] = direction{pair: p, src: client, dst: target, ahead: fromClient}
 	p.ways[1] = direction{pair: p, src: target, dst: client, ahead: fromTarget}
+	for i := range p.ways {
+		p.ways[i].steady, _ = p.ways[i].src.(Steady)
+	}
 	return p
 }
 
@@ -66,6 +70,7 @@ func newPair(client, target net.Conn, idle time.Duration) *pair {
 // the pair is parked.
 func (p *pair) run() {
 	up, down := &p.ways[0], &p.ways[1]
+	p.keepWatch()
 	switch {
 	case down.state == ended:
 		up.carry()
@@ -76,6 +81,7 @@ func (p *pair) run() {
 		down.carry()
 	}
 	<-p.done
+	p.endWatch()
 	if !p.parked {
 		_ = p.ends[0].Close()
 		_ = p.ends[1].Close()
@@ -103,10 +109,7 @@ func (p *pair) abort(err error) {
 func (p *pair) limits() (idle, look time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	limit := p.moved + p.idle
-	if p.splicing > 0 {
-		limit += p.slice()
-	}
+	limit := p.limit()
 	soon := limit
 	if p.park != nil {
 		now := time.Since(p.began)
@@ -116,6 +119,15 @@ func (p *pair) limits() (idle, look time.Time) {
 		}
 	}
 	return p.began.Add(limit), p.began.Add(min(limit, soon))
+}
+
+// limit is when the tunnel has idled for too long, since it began; mu is held.
+func (p *pair) limit() time.Duration {
+	limit := p.moved + p.idle
+	if p.splicing > 0 {
+		limit += p.slice()
+	}
+	return limit
 }
 
 func (p *pair) slice() time.Duration { return min(slice, p.idle/4) }

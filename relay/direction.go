@@ -126,7 +126,9 @@ func (d *direction) step() (n int64, rerr, werr error) {
 		d.run = 0
 	}
 	idle, look := d.limits()
-	_ = d.src.SetReadDeadline(look)
+	if d.steady == nil {
+		_ = d.src.SetReadDeadline(look)
+	}
 	_ = d.dst.SetWriteDeadline(idle.Add(d.idle))
 	for more := false; d.run < bulk; {
 		var w int64
@@ -144,6 +146,10 @@ func (d *direction) step() (n int64, rerr, werr error) {
 // move reads once and writes what was read. What waits holds no large buffer:
 // more asks for one, and tells whether the next move should have one.
 func (d *direction) move(more bool) (n int64, again bool, rerr, werr error) {
+	if d.steady != nil {
+		n, rerr, werr = d.moveSteady()
+		return n, false, rerr, werr
+	}
 	if d.waiter != nil {
 		b, err := d.waiter.read()
 		if err != nil {

@@ -33,5 +33,7 @@
 // system's TCP conn, nor on systems other than Linux: what idles there keeps its goroutines,
 // and never rests.
 //
+// An end that is [Steady] is read without deadlines, and the idle limit is kept by a timer of the pair.
+//
 // What happens is told to a [Trace]; the package logs nothing.
 package relay

@@ -46,10 +46,15 @@ func (in *inbound) init() {
 
 // Read waits for bytes, and returns those that are there. It returns io.EOF at
 // the peer's half-close.
-func (st *Stream) Read(p []byte) (int, error) {
+func (st *Stream) Read(p []byte) (int, error) { return st.read(p, false) }
+
+// ReadSteady is that of relay.Steady.
+func (st *Stream) ReadSteady(p []byte) (int, error) { return st.read(p, true) }
+
+func (st *Stream) read(p []byte, steady bool) (int, error) {
 	in := &st.inbound
 	in.mu.Lock()
-	n, err := in.read(p)
+	n, err := in.read(p, steady)
 	credit := 0
 	if n > 0 {
 		credit = st.refund()
@@ -68,8 +73,8 @@ func (st *Stream) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// read is Read; mu is held.
-func (in *inbound) read(p []byte) (n int, err error) {
+// read is Read, or ReadSteady; mu is held.
+func (in *inbound) read(p []byte, steady bool) (n int, err error) {
 	mine := false // in.want is p
 	for {
 		if mine && in.got > 0 {
@@ -79,9 +84,9 @@ func (in *inbound) read(p []byte) (n int, err error) {
 		switch {
 		case in.shut:
 			err = net.ErrClosed
-		case in.readBy.passed():
+		case !steady && in.readBy.passed():
 			err = os.ErrDeadlineExceeded
-		case len(p) == 0:
+		case len(p) == 0 && (!steady || in.held.first != nil):
 			return 0, nil
 		case in.want != nil && !mine: // another Read is first
 		case in.held.first != nil:
@@ -89,7 +94,7 @@ func (in *inbound) read(p []byte) (n int, err error) {
 			in.taken += n
 		case in.err != nil:
 			err = in.err
-		default:
+		case len(p) > 0:
 			in.want, mine = p, true
 		}
 		if n > 0 || err != nil {

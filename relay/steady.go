@@ -1,0 +1,72 @@
+package relay
+
+import (
+	"net"
+	"time"
+)
+
+// A Steady conn has a second Read, which costs it less: it takes no goroutine that could be
+// told of a deadline, and no buffer of its reader's before there is something for it.
+type Steady interface {
+	net.Conn
+
+	// ReadSteady is Read, but no deadline ends it: Close and [chain.Abort] do. With an
+	// empty p it waits until there is something to read, an end or a failure
+	// included, of which the next call tells if this one does not.
+	ReadSteady(p []byte) (n int, err error)
+}
+
+// moveSteady waits for src to have something, and moves that. The write deadline is set
+// afterwards, as nothing bounds the wait but the pair's watch.
+func (d *direction) moveSteady() (n int64, rerr, werr error) {
+	if _, err := d.steady.ReadSteady(nil); err != nil {
+		return 0, err, nil
+	}
+	b := buffers.Get().(*[bufferSize]byte)
+	defer buffers.Put(b)
+	r, rerr := d.steady.ReadSteady(b[:])
+	if r > 0 {
+		idle, _ := d.limits()
+		_ = d.dst.SetWriteDeadline(idle.Add(d.idle))
+		n, werr = d.write(b[:r])
+	}
+	return n, rerr, werr
+}
+
+// keepWatch sees to the idle limit of a pair of which an end is read without deadlines.
+func (p *pair) keepWatch() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range p.ways {
+		if p.ways[i].steady != nil && p.watch == nil {
+			p.watch = time.AfterFunc(p.idle, p.look)
+		}
+	}
+}
+
+// look ends the pair if no byte has moved for too long, and looks again later if not.
+func (p *pair) look() {
+	p.mu.Lock()
+	if p.watch == nil {
+		p.mu.Unlock()
+		return
+	}
+	if left := p.limit() - time.Since(p.began); left > 0 {
+		p.watch.Reset(left)
+		p.mu.Unlock()
+		return
+	}
+	p.watch = nil
+	p.mu.Unlock()
+	p.abort(ErrIdle)
+}
+
+// endWatch is for when both directions have ended.
+func (p *pair) endWatch() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.watch != nil {
+		p.watch.Stop()
+		p.watch = nil
+	}
+}
