@@ -47,6 +47,10 @@ var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 
 // pour copies body to w. If it streams, what has come is flushed before more is waited for.
 func pour(w http.ResponseWriter, body io.Reader, stream bool) error {
+	if to, ok := body.(io.WriterTo); ok && !stream {
+		_, err := to.WriteTo(w)
+		return err
+	}
 	buf := buffers.Get().(*[32 << 10]byte)
 	defer buffers.Put(buf)
 	rc := http.NewResponseController(w)

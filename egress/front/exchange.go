@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/byway-proxy/byway/egress/front/h1"
 	"github.com/byway-proxy/byway/egress/front/upstream"
 )
 
@@ -30,6 +31,10 @@ func (x *exchange) try() (done bool) {
 	}
 	defer lease.Release()
 	s := lease.Server
+	if len(x.wish.Tried) > 0 {
+		again := *x.out // whoever sends the last one may still look at it
+		x.out = &again
+	}
 	x.out.URL = at(s.URL, x.r.URL)
 	x.out.Body = x.body.next()
 	resp, err := s.Client.Do(x.out, x.early)
@@ -48,6 +53,10 @@ func (x *exchange) try() (done bool) {
 	}
 	x.status = statusOf(err)
 	x.body.stop(x.w)
+	if errors.Is(err, h1.ErrRequest) {
+		x.fail(http.StatusBadRequest)
+		return true
+	}
 	if x.r.Context().Err() == nil {
 		lease.Failed(err)
 		if x.again(s, err) {

@@ -103,6 +103,9 @@ func forwarded(h http.Header, r *http.Request, p peer, trusted []netip.Prefix) {
 	h["Forwarded"] = []string{strings.Join(append(h["Forwarded"][:len(h["Forwarded"]):len(h["Forwarded"])], element(r, p, proto)), ", ")}
 }
 
+// quoted escapes what can't stand in a quoted string (RFC 9110 §5.6.4).
+var quoted = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
+
 // element is what a proxy adds to the field Forwarded (RFC 7239 §4).
 func element(r *http.Request, p peer, proto string) string {
 	node := "unknown"
@@ -111,8 +114,7 @@ func element(r *http.Request, p peer, proto string) string {
 	} else if p.conn.IsValid() {
 		node = `"[` + p.conn.WithZone("").String() + `]"`
 	}
-	host := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(r.Host)
-	return "for=" + node + `;host="` + host + `";proto=` + proto
+	return "for=" + node + `;host="` + quoted.Replace(r.Host) + `";proto=` + proto
 }
 
 func setDefault(h http.Header, name, value string) {

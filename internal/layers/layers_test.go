@@ -32,8 +32,9 @@ var allowed = map[string][]string{
 	"configs":      {},
 	"cmd/byway":    {"*"},
 
-	"egress/front":          {"egress/front/upstream"},
-	"egress/front/upstream": {},
+	"egress/front":          {"egress/front/h1", "egress/front/upstream"},
+	"egress/front/upstream": {"egress/front/h1"},
+	"egress/front/h1":       {},
 
 	"internal/deadline": {},
 	"internal/eyeballs": {"chain"},

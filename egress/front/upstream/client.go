@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/byway-proxy/byway/egress/front/h1"
 )
 
 // A Client speaks to one server.
@@ -89,10 +91,16 @@ func NewClient(u *url.URL, o Options) (Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	if t.scheme == "http" {
+		return &h1.Client{
+			Dial:    func(ctx context.Context) (net.Conn, error) { return dial(ctx, o, t) },
+			MaxIdle: maxIdle, IdleLimit: o.IdleLimit, ResponseLimit: o.ResponseLimit,
+		}, nil
+	}
 	return newTransport(t, o), nil
 }
 
-// A transport is net/http's client, kept to one server.
+// A transport is net/http's client, kept to one server: for HTTP/2, and where it may be offered.
 type transport struct {
 	t      *http.Transport
 	target target

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -95,9 +96,7 @@ func (p *Pool) check(ctx context.Context, s *Server) error {
 		return err
 	}
 	r.URL = &url.URL{Path: h.URL.Path, RawPath: h.URL.RawPath, RawQuery: h.URL.RawQuery}
-	if r.Host = h.Host; r.Host == "" {
-		r.Host = s.URL.Host
-	}
+	r.Host = cmp.Or(h.Host, s.URL.Host, "localhost")
 	r.Header.Set("User-Agent", "byway")
 	resp, err := s.Client.Do(r, nil)
 	if err != nil {
