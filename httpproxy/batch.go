@@ -7,7 +7,7 @@ import (
 	"github.com/byway-proxy/byway/chain"
 )
 
-// batches hold what a session writes at a time, 64 KiB, with what TLS adds. Only
+// batches hold what goes to the system at a time: four records of TLS, with what it adds. Only
 // what is under way has one.
 var batches = sync.Pool{New: func() any { return new([72 << 10]byte) }}
 
@@ -41,6 +41,12 @@ func (b *batched) Write(p []byte) (int, error) {
 	defer b.mu.Unlock()
 	if !b.hold {
 		return b.Conn.Write(p)
+	}
+	if len(b.held) > 0 && len(b.held)+len(p) > cap(b.held) {
+		if _, err := b.Conn.Write(b.held); err != nil {
+			return 0, err
+		}
+		b.held = b.held[:0]
 	}
 	b.held = append(b.held, p...)
 	return len(p), nil

@@ -39,6 +39,12 @@ func newPeer(t testing.TB, conn net.Conn) *peer {
 func begin(t testing.TB, delay time.Duration, o Options, settings ...http2.Setting) (*Session, *peer) {
 	t.Helper()
 	near, far := testnet.Pipe(delay)
+	return beginOn(t, near, far, o, settings...)
+}
+
+// beginOn is begin on the two ends of a conn.
+func beginOn(t testing.TB, near, far net.Conn, o Options, settings ...http2.Setting) (*Session, *peer) {
+	t.Helper()
 	if o.PingAfter == 0 {
 		o.PingAfter = time.Hour
 	}

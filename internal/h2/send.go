@@ -5,11 +5,16 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 )
 
 const (
-	// pending is how many bytes of frames wait for the writer before Write does.
-	pending = 64 << 10
+	// pending is how many bytes of frames wait for the writer before Write does, and
+	// maxPending how many do while the conn takes a batch of them within quick. What waits
+	// longer would hold up the other streams' frames.
+	pending    = 64 << 10
+	maxPending = 256 << 10
+	quick      = 5 * time.Millisecond
 
 	// piece is the least that a longer Write is cut to, except where the peer's
 	// windows say so.
@@ -22,19 +27,30 @@ const (
 	maxControl = 64 << 10
 )
 
-var batches = sync.Pool{New: func() any { return new([pending + headSize]byte) }}
+var (
+	batches    = sync.Pool{New: func() any { return new([pending + headSize]byte) }}
+	bigBatches = sync.Pool{New: func() any { return new([maxPending + headSize]byte) }}
+)
 
-// room returns the ordered frames, to append to; mu is held.
+// room returns the ordered frames, to append a frame to; mu is held.
 func (s *Session) room() []byte {
-	if s.out == nil {
+	s.last = nil
+	switch {
+	case s.out != nil:
+	case s.swift:
+		s.out = bigBatches.Get().(*[maxPending + headSize]byte)[:0]
+	default:
 		s.out = batches.Get().(*[pending + headSize]byte)[:0]
 	}
 	return s.out
 }
 
 func recycle(b []byte) {
-	if cap(b) == pending+headSize {
+	switch cap(b) {
+	case pending + headSize:
 		batches.Put((*[pending + headSize]byte)(b[:cap(b)]))
+	case maxPending + headSize:
+		bigBatches.Put((*[maxPending + headSize]byte)(b[:cap(b)]))
 	}
 }
 
@@ -51,11 +67,13 @@ func (s *Session) write() {
 			return
 		}
 		control, out := s.control, s.out
-		s.control, s.out = nil, nil
+		s.control, s.out, s.last = nil, nil, nil
 		s.writing = true
 		s.admit()
 		s.mu.Unlock()
+		began := time.Now()
 		err := s.carry(control, out)
+		swift := len(out) >= pending/2 && time.Since(began) < quick
 		recycle(out)
 		if err != nil {
 			s.fail(&Error{Session: true, Err: err})
@@ -63,6 +81,7 @@ func (s *Session) write() {
 		}
 		s.mu.Lock()
 		s.writing = false
+		s.swift = swift
 		if s.batches++; s.batches == 1 {
 			go s.read()
 		}
@@ -95,22 +114,40 @@ func (s *Session) admit() {
 
 // allowance returns how much of n bytes st may send now; mu is held.
 func (s *Session) allowance(st *Stream, n int) int {
-	room := pending - len(s.out)
+	most := pending
+	if s.out == nil && s.swift || cap(s.out) > maxPending {
+		most = maxPending
+	}
+	room := most - len(s.out)
 	if room < min(n, piece) {
 		return 0
 	}
-	most := min(int64(min(n, room, s.peer.frame)), st.window, s.window)
-	if most <= 0 {
+	may := min(int64(min(n, room, s.peer.frame)), st.window, s.window)
+	if may <= 0 {
 		return 0
 	}
 	if len(s.streams) > 1 {
 		part := (share*s.window - st.owed) / (share + 1)
-		if part < min(most, piece) && st.owed > 0 {
+		if part < min(may, piece) && st.owed > 0 {
 			return 0
 		}
-		most = min(most, max(part, 1))
+		may = min(may, max(part, 1))
 	}
-	return int(most)
+	return int(may)
+}
+
+// data queues p as DATA of st; mu is held. If the last frame that waits is such, it
+// gets longer: to a server such as net/http each frame is so many errands.
+func (s *Session) data(st *Stream, p []byte) {
+	size := len(s.out) - s.lastAt - headSize + len(p)
+	if s.last == st && size <= s.peer.frame {
+		h := s.out[s.lastAt:]
+		h[0], h[1], h[2] = byte(size>>16), byte(size>>8), byte(size)
+	} else {
+		s.out = appendHead(s.room(), len(p), frameData, 0, st.id)
+		s.last, s.lastAt = st, len(s.out)-headSize
+	}
+	s.out = append(s.out, p...)
 }
 
 // put queues the beginning of p, as far as it may go now, and returns its length;
@@ -121,8 +158,7 @@ func (s *Session) put(st *Stream, p []byte) (n int) {
 		if k == 0 {
 			return n
 		}
-		s.out = appendHead(s.room(), k, frameData, 0, st.id)
-		s.out = append(s.out, p[n:n+k]...)
+		s.data(st, p[n:n+k])
 		st.window -= int64(k)
 		st.owed += int64(k)
 		s.window -= int64(k)

@@ -56,6 +56,9 @@ type Session struct {
 	work     sync.Cond // the writer waits for frames
 	control  []byte    // frames that may overtake the others
 	out      []byte    // frames in their order
+	last     *Stream   // of the last frame in out, if that is DATA and may get longer
+	lastAt   int       // where in out that frame is
+	swift    bool      // the writer wrote much, and the conn took it at once
 	writing  bool      // the writer is at the conn
 	batches  int       // that the writer has written
 	streams  map[uint32]*Stream
