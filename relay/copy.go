@@ -43,6 +43,10 @@ type pair struct {
 	park func() bool
 	rest time.Duration // without a byte moved, after which they do
 
+	// nap has news of d's src rouse d, which rests; p's mu is held. It reports whether it
+	// does. It is nil but for a pair of a TCP conn and a Steady one.
+	nap func(d *direction) bool
+
 	done   chan struct{} // closed by the last goroutine to leave
 	parked bool          // to be read after that
 
@@ -76,6 +80,9 @@ func (p *pair) run() {
 		up.carry()
 	case up.state == ended:
 		down.carry()
+	case up.steady != nil && p.nap != nil: // the other direction's goroutine leaves when it naps
+		go down.carry()
+		up.carry()
 	default:
 		go up.carry()
 		down.carry()
@@ -111,7 +118,7 @@ func (p *pair) limits() (idle, look time.Time) {
 	defer p.mu.Unlock()
 	limit := p.limit()
 	soon := limit
-	if p.park != nil {
+	if p.park != nil || p.nap != nil {
 		now := time.Since(p.began)
 		soon = p.moved + p.rest
 		if soon <= now { // what kept it from resting may do so for a while

@@ -72,7 +72,7 @@ func (d *direction) carry() {
 				d.finish(ErrIdle)
 				return
 			}
-			if d.settle() {
+			if d.settle() || d.doze() {
 				return
 			}
 		}

@@ -34,6 +34,9 @@
 // and never rests.
 //
 // An end that is [Steady] is read without deadlines, and the idle limit is kept by a timer of the pair.
+// If the other end is a TCP conn (Linux), the direction from there rests alone: the lot waits for that one
+// descriptor, which stays the conn's, and has news rouse the direction. So the tunnel keeps one goroutine, which
+// reads steadily and rouses the other direction before it passes anything on or ends.
 //
 // What happens is told to a [Trace]; the package logs nothing.
 package relay

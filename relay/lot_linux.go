@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// lot holds the parked tunnels of a relay. It is made for the first and closed
-// after the last, and with it go the epoll and the goroutine that waits for news.
+// lot holds the parked tunnels of a relay, and the directions that rest alone. It is made for the
+// first and closed after the last, and with it go the epoll and the goroutine that waits for news.
 // All is guarded by the register.
 type lot struct {
 	epoll  *os.File // which is waited for by the runtime's own epoll
@@ -16,6 +16,7 @@ type lot struct {
 	places map[uint64]*tunnel
 	first  *tunnel // by the time that they were parked, which is that of their limits
 	last   *tunnel
+	naps   map[uint64]*direction
 }
 
 // len returns how many tunnels are in l, which may be nil.
@@ -32,7 +33,7 @@ func newLot() (*lot, error) {
 		return nil, err
 	}
 	_ = syscall.SetNonblock(fd, true) // so that os waits for it
-	l := &lot{epoll: os.NewFile(uintptr(fd), "epoll"), fd: fd, places: make(map[uint64]*tunnel)}
+	l := &lot{epoll: os.NewFile(uintptr(fd), "epoll"), fd: fd, places: make(map[uint64]*tunnel), naps: make(map[uint64]*direction)}
 	if l.raw, err = l.epoll.SyscallConn(); err == nil {
 		err = l.epoll.SetReadDeadline(time.Time{})
 	}
@@ -46,7 +47,7 @@ func newLot() (*lot, error) {
 // put lets t in. No ticket is used twice.
 func (l *lot) put(t *tunnel, ticket uint64) error {
 	for i, fd := range t.fds {
-		e := syscall.EpollEvent{Events: syscall.EPOLLONESHOT, Fd: int32(ticket), Pad: int32(ticket>>32)<<1 | int32(i)}
+		e := event(ticket, i)
 		if !t.over[i] {
 			e.Events |= syscall.EPOLLIN | syscall.EPOLLRDHUP
 		}
@@ -69,10 +70,27 @@ func (l *lot) put(t *tunnel, ticket uint64) error {
 	return nil
 }
 
-// of returns whom e is for, or nil if that tunnel was taken before, and which of
-// its ends has news.
-func (l *lot) of(e *syscall.EpollEvent) (t *tunnel, end int) {
-	return l.places[uint64(uint32(e.Fd))|uint64(uint32(e.Pad)>>1)<<32], int(e.Pad & 1)
+// event is one for the end of a ticket, which it carries.
+func event(ticket uint64, end int) syscall.EpollEvent {
+	return syscall.EpollEvent{Events: syscall.EPOLLONESHOT, Fd: int32(ticket), Pad: int32(ticket>>32)<<1 | int32(end)}
+}
+
+// ticketOf returns what event put into e.
+func ticketOf(e *syscall.EpollEvent) (ticket uint64, end int) {
+	return uint64(uint32(e.Fd)) | uint64(uint32(e.Pad)>>1)<<32, int(e.Pad & 1)
+}
+
+// open sees to it that there is a lot, and reports whether there is.
+func (l *register) open() bool {
+	if l.lot == nil {
+		made, err := newLot()
+		if err != nil {
+			return false
+		}
+		l.lot = made
+		go l.watch(made)
+	}
+	return true
 }
 
 // take takes t out of the lot if it is there, and makes it the caller's.
@@ -102,7 +120,7 @@ func (l *register) take(t *tunnel) bool {
 
 // dismiss closes the lot if nobody is left in it.
 func (l *register) dismiss() {
-	if l.lot.first == nil {
+	if l.lot.first == nil && len(l.lot.naps) == 0 {
 		_ = l.lot.epoll.Close()
 		l.lot = nil
 	}
@@ -128,26 +146,35 @@ func (l *register) watch(lot *lot) {
 // sort takes out whom events are for, and who has idled for too long.
 func (l *register) sort(lot *lot, events []syscall.EpollEvent) {
 	var due []*tunnel
+	var roused []*direction
 	l.mu.Lock()
 	defer func() {
 		l.mu.Unlock()
+		for _, d := range roused {
+			d.roused()
+		}
 		for _, t := range due {
 			t.cut(ErrIdle)
 		}
 	}()
 	for i := range events {
-		t, end := lot.of(&events[i])
-		if t == nil {
-			continue
+		ticket, end := ticketOf(&events[i])
+		if d := lot.naps[ticket]; d != nil {
+			roused = append(roused, d)
 		}
-		l.take(t)
-		go t.wake(end)
+		if t := lot.places[ticket]; t != nil {
+			l.take(t)
+			go t.wake(end)
+		}
 	}
 	for lot.first != nil && time.Since(lot.first.began) >= lot.first.expires {
 		due = append(due, lot.first)
 		l.take(lot.first)
 	}
-	if lot.first != nil {
+	switch {
+	case lot.first != nil:
 		_ = lot.epoll.SetReadDeadline(lot.first.began.Add(lot.first.expires))
+	case l.lot == lot:
+		_ = lot.epoll.SetReadDeadline(time.Time{})
 	}
 }

@@ -48,13 +48,8 @@ func (l *register) park(t *tunnel, p *pair, fds [2]int) bool {
 	if t.killed {
 		return false
 	}
-	if l.lot == nil {
-		made, err := newLot()
-		if err != nil {
-			return false
-		}
-		l.lot = made
-		go l.watch(made)
+	if !l.open() {
+		return false
 	}
 	t.place = place{
 		fds:     fds,

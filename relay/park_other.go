@@ -12,7 +12,9 @@ type (
 
 func (*lot) len() int { return 0 }
 
-func parkable(net.Conn) bool          { return false }
-func (t *tunnel) park(*pair) bool     { return false }
-func (t *tunnel) cut(error)           {}
-func (l *register) take(*tunnel) bool { return false }
+func parkable(net.Conn) bool            { return false }
+func (t *tunnel) park(*pair) bool       { return false }
+func (t *tunnel) cut(error)             {}
+func (l *register) take(*tunnel) bool   { return false }
+func (l *register) nap(*direction) bool { return false }
+func (l *register) forget(*pair)        {}

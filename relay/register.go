@@ -43,6 +43,11 @@ func (t *tunnel) pair(client, target net.Conn) *pair {
 	if parkable(p.ends[0]) && parkable(p.ends[1]) && p.rest < p.idle {
 		p.park = func() bool { return t.park(p) }
 	}
+	for i := range p.ways {
+		if d := &p.ways[i]; parkable(d.src) && d.other().steady != nil && p.rest < p.idle {
+			p.nap = t.relay.live.nap
+		}
+	}
 	return p
 }
 
@@ -52,6 +57,7 @@ func (t *tunnel) follow(p *pair) error {
 	if p.parked {
 		return nil
 	}
+	t.relay.live.forget(p)
 	t.add(p)
 	t.err = p.err
 	t.close()

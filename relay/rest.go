@@ -36,6 +36,7 @@ type direction struct {
 	ahead    []byte  // to be moved first
 	waiter   *waiter // of src; nil if that is not the operating system's
 	steady   Steady  // src, if it is that
+	ticket   uint64  // in the lot, once it napped
 	total    int64   // bytes moved
 	run      int64   // bytes moved since the last pause
 	state    state   // guarded by the pair's mu

@@ -3,6 +3,8 @@ package relay
 import (
 	"net"
 	"time"
+
+	"github.com/byway-proxy/byway/chain"
 )
 
 // A Steady conn has a second Read, which costs it less: it takes no goroutine that could be
@@ -33,6 +35,33 @@ func (d *direction) moveSteady() (n int64, rerr, werr error) {
 	return n, rerr, werr
 }
 
+// doze lets d rest alone if nothing moved for long enough, while the other direction reads
+// steadily: that rouses d before it ends. If it reports true, d's goroutine leaves at once.
+func (d *direction) doze() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.other().state != running {
+		d.nap = nil
+	}
+	if d.nap == nil || d.waiter == nil || d.busy > 0 || d.err != nil || time.Since(d.began) < d.moved+d.rest {
+		return false
+	}
+	d.state = resting
+	if !d.nap(d) {
+		d.nap = nil
+		d.state = running
+		return false
+	}
+	return true
+}
+
+// roused is for the news that d napped for.
+func (d *direction) roused() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.rouse(d)
+}
+
 // keepWatch sees to the idle limit of a pair of which an end is read without deadlines.
 func (p *pair) keepWatch() {
 	p.mu.Lock()
@@ -58,6 +87,8 @@ func (p *pair) look() {
 	}
 	p.watch = nil
 	p.mu.Unlock()
+	var fault error
+	defer chain.Caught(&fault) // the directions have met it too, or will
 	p.abort(ErrIdle)
 }
 
