@@ -56,8 +56,19 @@ func (s *Server) moveControl(ctx context.Context, p *plan) error {
 
 // serveControl does what it is told until the listener is closed.
 func (s *Server) serveControl(ctx context.Context, l net.Listener) {
-	c := &control.Server{Commands: map[string]control.Command{"newid": s.newIdentity, "reload": s.reload}}
-	c.Serve(ctx, l)
+	commands := map[string]control.Command{"newid": s.newIdentity, "reload": s.reload}
+	for name, do := range s.commands {
+		commands[name] = do
+	}
+	(&control.Server{Commands: commands}).Serve(ctx, l)
+}
+
+// Handle has do answer a further command of the control socket. It comes before [Server.Serve].
+func (s *Server) Handle(command string, do func(ctx context.Context, args []string) (said string, err error)) {
+	if s.commands == nil {
+		s.commands = make(map[string]control.Command)
+	}
+	s.commands[command] = do
 }
 
 // LoadFrom says where the configuration is read from when "reload" is asked for by the

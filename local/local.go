@@ -12,6 +12,7 @@ import (
 
 	"github.com/byway-proxy/byway/chain"
 	"github.com/byway-proxy/byway/configs"
+	"github.com/byway-proxy/byway/internal/control"
 	"github.com/byway-proxy/byway/local/lists"
 	"github.com/byway-proxy/byway/local/users"
 	"github.com/byway-proxy/byway/relay"
@@ -37,6 +38,8 @@ type Server struct {
 	over    bool         // no more reloads
 	load    func() (*configs.Client, error)
 	watcher Watcher
+
+	commands map[string]control.Command // of the control socket, besides its own
 }
 
 // New builds a server from c. base is what hop 1 of each chain and direct rules

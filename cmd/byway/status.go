@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/byway-proxy/byway/configs"
@@ -17,18 +19,31 @@ import (
 	"github.com/byway-proxy/byway/local"
 )
 
-// showStatus serves the metrics and the page of s as cfg says, until stop is called.
+// showStatus tells what s does, by its control socket, and as cfg says by metrics and a page, until
+// stop is called.
 func showStatus(ctx context.Context, s *local.Server, cfg *configs.Client, log *slog.Logger) (stop func(), err error) {
+	board := status.New(s, versionText())
+	s.Watch(local.Watcher{Trace: board.Trace(), Reloaded: board.Reloaded, Fetched: board.Fetched})
+	act := actions(s)
+	s.Handle("pause", one("pause", act["pause"]))
+	s.Handle("resume", one("resume", act["resume"]))
+	s.Handle("snapshot", func(context.Context, []string) (string, error) {
+		b, err := json.Marshal(board.Snapshot(false))
+		return string(b), err
+	})
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // tunnels that drain are to be seen
+	var wg sync.WaitGroup
+	stop = func() { cancel(); wg.Wait() }
+	wg.Go(func() { board.Run(ctx) })
 	if cfg.Status.Listen == "" {
-		return func() {}, nil
+		return stop, nil
 	}
 	l, err := listenStatus(ctx, cfg)
 	if err != nil {
+		stop()
 		return nil, err
 	}
-	board := status.New(s, versionText())
-	s.Watch(local.Watcher{Trace: board.Trace(), Reloaded: board.Reloaded, Fetched: board.Fetched})
-	web := &status.Server{Board: board, Actions: actions(s)}
+	web := &status.Server{Board: board, Actions: act}
 	if _, unix := cfg.Status.Socket(); unix {
 		log.Info("status", "socket", l.Addr().String())
 	} else {
@@ -40,16 +55,22 @@ func showStatus(ctx context.Context, s *local.Server, cfg *configs.Client, log *
 			log.Info("status", "page", fmt.Sprintf("http://%s/", l.Addr()))
 		}
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // tunnels that drain are to be seen
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		go board.Run(ctx)
+	wg.Go(func() {
 		if err := web.Serve(ctx, l); err != nil {
 			log.Error("the status page has ended", "error", err)
 		}
-	}()
-	return func() { cancel(); <-done }, nil
+	})
+	return stop, nil
+}
+
+// one makes a command of an action that takes one argument.
+func one(name string, act func(context.Context, string) (string, error)) func(context.Context, []string) (string, error) {
+	return func(ctx context.Context, args []string) (string, error) {
+		if len(args) != 1 {
+			return "", fmt.Errorf("%s takes the name of a hop", name)
+		}
+		return act(ctx, args[0])
+	}
 }
 
 // listenStatus listens where cfg says, which is this machine alone.
@@ -80,9 +101,13 @@ func hostsOf(a net.Addr) []string {
 // actions are what the page may have done.
 func actions(s *local.Server) map[string]func(context.Context, string) (string, error) {
 	return map[string]func(context.Context, string) (string, error){
-		"newid":  func(context.Context, string) (string, error) { return s.NewIdentity(), nil },
-		"pause":  func(_ context.Context, hop string) (string, error) { return "", s.Pause(hop, true) },
-		"resume": func(_ context.Context, hop string) (string, error) { return "", s.Pause(hop, false) },
+		"newid": func(context.Context, string) (string, error) { return s.NewIdentity(), nil },
+		"pause": func(_ context.Context, hop string) (string, error) {
+			return hop + " is paused: no more tunnels go through it", s.Pause(hop, true)
+		},
+		"resume": func(_ context.Context, hop string) (string, error) {
+			return "tunnels go through " + hop + " again", s.Pause(hop, false)
+		},
 		"probe": func(ctx context.Context, name string) (string, error) {
 			ctx, cancel := context.WithTimeout(ctx, time.Minute)
 			defer cancel()

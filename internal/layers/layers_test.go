@@ -76,7 +76,7 @@ var outside = map[string][]string{
 	"hop":       {"golang.org/x/net/proxy"},
 	"hop/ssh":   {"golang.org/x/crypto/ssh", "golang.org/x/crypto/ssh/agent", "golang.org/x/crypto/ssh/knownhosts"},
 
-	"cmd/byway": {"github.com/spf13/cobra", "github.com/lmittmann/tint", "golang.org/x/term"},
+	"cmd/byway": {"charm.land/bubbletea/v2", "github.com/spf13/cobra", "github.com/lmittmann/tint", "golang.org/x/term"},
 
 	"internal/status":  {"github.com/prometheus/client_golang/prometheus", "github.com/prometheus/client_golang/prometheus/collectors", "github.com/prometheus/client_golang/prometheus/promhttp"},
 	"internal/h2":      {"golang.org/x/net/http2/hpack"},
