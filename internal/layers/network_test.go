@@ -110,6 +110,7 @@ var ways = map[string]map[string]string{
 		"local/hops.go":              "SSH_AUTH_SOCK",
 		"internal/control/server.go": "XDG_RUNTIME_DIR",
 		"cmd/byway/log.go":           "NO_COLOR",
+		"cmd/byway/top.go":           "NO_COLOR",
 	},
 }
 
