@@ -8,7 +8,7 @@ RACE   ?=
 # Of bench-peers, as in PEERS="-rounds 9 -idle 3000".
 PEERS  ?=
 
-.PHONY: test race lint vet fuzz interop bench bench-peers dist
+.PHONY: test race lint vet fuzz interop bench bench-peers bench-front dist
 
 test:
 	$(GO) test -timeout 5m $(RACE) ./...
@@ -46,6 +46,10 @@ bench:
 # Beside whatever other proxies are on the PATH (see internal/bench). Linux; as root for all of it.
 bench-peers:
 	$(GO) test -tags peers -count 1 -v -timeout 15m -run Peers ./internal/bench $(PEERS)
+
+# The website beside other reverse proxies. Wants wrk and nginx.
+bench-front:
+	$(GO) test -tags peers -count 1 -v -timeout 15m -run FrontPeers ./internal/bench $(PEERS)
 
 # What is released, into dist/ (see packaging/dist). PLATFORMS="linux/amd64" builds less.
 dist:

@@ -11,6 +11,7 @@ type Egress struct {
 	Listeners    []EgressListener `toml:"listen,required"` // exactly one, for now
 	TLS          EgressTLS        `toml:"tls"`
 	Sites        []Site           `toml:"site,required"`
+	Geo          Geo              `toml:"geo"`
 	Users        []User           `toml:"user"` // at least one, save for the website alone: never an open proxy
 	Destinations Destinations     `toml:"destinations"`
 	Timeouts     Timeouts         `toml:"timeouts"`

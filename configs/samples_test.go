@@ -76,7 +76,7 @@ func hasShort(t reflect.Type) bool {
 }
 
 func TestSamplesHaveEveryKey(t *testing.T) {
-	ofSite := func(key string) bool { return strings.HasPrefix(key, "site.") }
+	ofSite := func(key string) bool { return strings.HasPrefix(key, "site.") || strings.HasPrefix(key, "geo.") }
 	for name, test := range map[string]struct {
 		sample string
 		schema reflect.Type

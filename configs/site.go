@@ -69,7 +69,7 @@ func (a *SiteAnswer) setDefaults() {
 // Upstream is a server behind a site.
 type Upstream struct {
 	// URL is where it is: http, https (HTTP/2 where offered) or h2c (HTTP/2 in the clear), all three with +unix
-	// for a socket of this machine; without credentials. A path in it precedes that of requests.
+	// for a socket of this machine, or +srv for the name of SRV records; without credentials. A path in it precedes that of requests.
 	URL *url.URL `toml:"url,required,short"`
 
 	ServerName string `toml:"server_name"` // of https: what the certificate must be for; default the URL's host
@@ -77,6 +77,11 @@ type Upstream struct {
 
 	Weight      Weight `toml:"weight"`       // its share beside those of others; default 1
 	MaxRequests uint   `toml:"max_requests"` // at a time; 0 for any number
+
+	Follow bool `toml:"follow"` // each address of the URL's host is an upstream, as they change
+
+	Region string `toml:"region"` // its name
+	At     *Place `toml:"at"`     // nil if not given
 }
 
 func (u *Upstream) setDefaults() { u.Weight = 1 }
@@ -96,6 +101,9 @@ type SiteTimeouts struct {
 	Dial     time.Duration `toml:"dial"`     // with TLS
 	Response time.Duration `toml:"response"` // until a response's head is there; 0 for no limit
 	Idle     time.Duration `toml:"idle"`     // of a connection kept for the next request
+	Resolve  time.Duration `toml:"resolve"`  // from one look-up of names that are followed to the next; default 30s
 }
 
-func (t *SiteTimeouts) setDefaults() { t.Dial, t.Idle = 5*time.Second, time.Minute }
+func (t *SiteTimeouts) setDefaults() {
+	t.Dial, t.Idle, t.Resolve = 5*time.Second, time.Minute, 30*time.Second
+}

@@ -17,6 +17,12 @@ type SiteBalance struct {
 	StickyCookie string `toml:"sticky_cookie"`
 	StickySecret Secret `toml:"sticky_secret"`
 
+	// Of SitePickNearest: by what a client says the region that it wants, and how much of its max_requests an
+	// upstream gets before the next nearest does.
+	PinHeader string `toml:"pin_header"`
+	PinCookie string `toml:"pin_cookie"`
+	Spill     Share  `toml:"spill"` // default 100%
+
 	SlowStart time.Duration `toml:"slow_start"` // of an upstream that was away; default 10s
 
 	Tries       uint     `toml:"tries"`        // upstreams that a request is sent to at most; default 3
@@ -52,6 +58,7 @@ type SiteHealth struct {
 
 func (b *SiteBalance) setDefaults() {
 	b.Pick, b.By, b.SlowStart = SitePickTwoChoices, HashKey{Kind: HashClient}, 10*time.Second
+	b.Spill = 1
 	b.Tries, b.RetryBudget, b.Queue, b.QueueTimeout = 3, 0.2, 100, 10*time.Second
 }
 
@@ -71,6 +78,7 @@ const (
 	SitePickRandom     SitePick = "random"
 	SitePickLeast      SitePick = "least-requests"
 	SitePickHash       SitePick = "hash"
+	SitePickNearest    SitePick = "nearest" // to the client
 )
 
 // A HashKey is what a request is hashed by.
@@ -127,6 +135,7 @@ func (a *SiteAnswer) checkBalance(d *decoder, path string) {
 	if secret := join(balance, "sticky_secret"); d.has(secret) && b.StickyCookie == "" && !d.has(join(balance, "sticky_cookie")) {
 		d.fail(secret, "is for sticky_cookie, which is missing; add that")
 	}
+	a.checkNearest(d, path)
 	a.Health.check(d, health)
 }
 

@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -143,11 +144,18 @@ func (u *Upstream) check(d *decoder, path string) {
 	}
 	switch u.URL.Scheme {
 	case "http", "https", "h2c", "http+unix", "https+unix", "h2c+unix":
+	case "http+srv", "https+srv", "h2c+srv":
+		if u.URL.Port() != "" {
+			d.fail(place, "has a port, which SRV records give; leave it out")
+		}
 	default:
 		d.fail(place, "scheme %q is not known; write http, https or h2c", u.URL.Scheme)
 	}
 	if u.URL.User != nil {
 		d.fail(place, "has credentials, which a site does not take; leave them out")
+	}
+	if _, err := netip.ParseAddr(u.URL.Hostname()); u.Follow && (err == nil || strings.HasSuffix(u.URL.Scheme, "+unix")) {
+		d.fail(join(path, "follow"), "is of no use without a name to look up; remove it")
 	}
 	for _, key := range []string{"server_name", "ca"} {
 		if d.has(join(path, key)) && !strings.HasPrefix(u.URL.Scheme, "https") {

@@ -27,7 +27,7 @@ func FromConfig(c *configs.Egress, trace *relay.Trace) (*Server, error) {
 		return nil, c.Errorf("user", "%w", err)
 	}
 	base := &net.Dialer{}
-	site, err := NewWebsite(c, base.DialContext, nil)
+	site, err := NewWebsite(c, WayBehind{base.DialContext, net.DefaultResolver}, nil)
 	if err != nil {
 		return nil, err
 	}

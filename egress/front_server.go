@@ -39,7 +39,7 @@ func FrontFromConfig(c *configs.Egress, log *slog.Logger) (*FrontServer, error) 
 		}
 		s.Certificate = cert
 	}
-	site, err := NewWebsite(c, (&net.Dialer{}).DialContext, UpstreamTrace(log))
+	site, err := NewWebsite(c, WayBehind{(&net.Dialer{}).DialContext, net.DefaultResolver}, UpstreamTrace(log))
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/byway-proxy/byway/configs"
 	"github.com/byway-proxy/byway/egress/front"
 	"github.com/byway-proxy/byway/egress/front/upstream"
+	"github.com/byway-proxy/byway/route"
 )
 
 // A Website is the sites of a configuration, with what runs in the background for them.
@@ -27,10 +28,16 @@ func (w *Website) Close() {
 	}
 }
 
-// NewWebsite builds the sites that c describes; dial reaches the servers behind them, whose changes
+// A WayBehind is how the servers behind a website are reached and found.
+type WayBehind struct {
+	Dial     upstream.Dial
+	Resolver upstream.Resolver // of names that are followed
+}
+
+// NewWebsite builds the sites that c describes; way leads to the servers behind them, whose changes
 // trace, which may be nil, is told. Errors have their place in the file.
-func NewWebsite(c *configs.Egress, dial upstream.Dial, trace *upstream.Trace) (*Website, error) {
-	b := siteBuilder{c: c, dial: dial, trace: trace}
+func NewWebsite(c *configs.Egress, way WayBehind, trace *upstream.Trace) (*Website, error) {
+	b := siteBuilder{c: c, way: way, trace: trace}
 	var sites []front.Site
 	for i := range c.Sites {
 		s, path := &c.Sites[i], at("site", i)
@@ -50,10 +57,12 @@ func NewWebsite(c *configs.Egress, dial upstream.Dial, trace *upstream.Trace) (*
 }
 
 type siteBuilder struct {
-	c       *configs.Egress
-	dial    upstream.Dial
-	trace   *upstream.Trace
-	proxies []*front.Proxy
+	c     *configs.Egress
+	way   WayBehind
+	trace *upstream.Trace
+
+	countries *route.CountryDB // once it is wanted
+	proxies   []*front.Proxy
 }
 
 func (b *siteBuilder) close() { (&Website{proxies: b.proxies}).Close() }
@@ -116,31 +125,38 @@ func (b *siteBuilder) answer(a *configs.SiteAnswer, s *configs.Site, path string
 }
 
 func (b *siteBuilder) proxy(a *configs.SiteAnswer, s *configs.Site, path string) (http.Handler, error) {
-	var servers []*upstream.Server
+	var origins []upstream.Origin
 	for i := range a.Upstreams {
 		u, place := &a.Upstreams[i], at(path+".upstream", i)
 		cfg, err := upstreamTLS(u)
 		if err != nil {
 			return nil, b.c.Errorf(place+".ca", "cannot be used: %w", err)
 		}
-		client, err := upstream.NewClient(u.URL, upstream.Options{
-			Dial: b.dial, TLS: cfg,
-			DialLimit: a.Timeouts.Dial, ResponseLimit: a.Timeouts.Response, IdleLimit: a.Timeouts.Idle,
-		})
-		if err != nil {
-			return nil, b.c.Errorf(place, "%w", err)
-		}
-		servers = append(servers, &upstream.Server{
-			Name: nameOf(u.URL), URL: u.URL, Client: client, Weight: float64(u.Weight), Limit: int(u.MaxRequests),
+		origins = append(origins, upstream.Origin{
+			Server: upstream.Server{
+				Name: nameOf(u.URL), URL: u.URL, Weight: float64(u.Weight), Limit: int(u.MaxRequests), Region: u.Region, At: pointOf(u.At),
+			},
+			Follow: u.Follow,
+			Client: func(addr string) (upstream.Client, error) {
+				return upstream.NewClient(u.URL, addr, upstream.Options{
+					Dial: b.way.Dial, TLS: cfg,
+					DialLimit: a.Timeouts.Dial, ResponseLimit: a.Timeouts.Response, IdleLimit: a.Timeouts.Idle,
+				})
+			},
 		})
 	}
-	p := &front.Proxy{
-		Pool: upstream.NewPool(servers, b.settings(a)), Trusted: s.TrustedProxies, Name: "Caddy", Tries: int(a.Balance.Tries),
+	set, err := b.settings(a)
+	if err != nil {
+		return nil, err
+	}
+	p := &front.Proxy{Pool: upstream.NewPool(nil, set), Trusted: s.TrustedProxies, Name: "Caddy", Tries: int(a.Balance.Tries)}
+	b.proxies = append(b.proxies, p)
+	if err := p.Pool.Follow(origins, b.way.Resolver, a.Timeouts.Resolve); err != nil {
+		return nil, b.c.Errorf(path+".upstream", "%w", err)
 	}
 	for _, status := range a.Balance.RetryOn {
 		p.RetryOn = append(p.RetryOn, int(status))
 	}
-	b.proxies = append(b.proxies, p)
 	return p, nil
 }
 

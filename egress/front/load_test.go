@@ -77,7 +77,7 @@ func poolOn(t *testing.T, n *testnet.Network, set upstream.Settings, hosts ...st
 	var servers []*upstream.Server
 	for _, host := range hosts {
 		u := &url.URL{Scheme: "http", Host: host + ":80"}
-		c, err := upstream.NewClient(u, upstream.Options{Dial: n.Host("front").DialContext, DialLimit: time.Second})
+		c, err := upstream.NewClient(u, "", upstream.Options{Dial: n.Host("front").DialContext, DialLimit: time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -213,7 +213,7 @@ func TestResponseLimit(t *testing.T) {
 		n.BlackHole("hole:80")
 		for host, want := range map[string]time.Duration{"a": 10 * time.Second, "hole": 3 * time.Second} {
 			u := &url.URL{Scheme: "http", Host: host + ":80"}
-			c, err := upstream.NewClient(u, upstream.Options{Dial: n.Host("front").DialContext, DialLimit: 3 * time.Second, ResponseLimit: 10 * time.Second})
+			c, err := upstream.NewClient(u, "", upstream.Options{Dial: n.Host("front").DialContext, DialLimit: 3 * time.Second, ResponseLimit: 10 * time.Second})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -67,8 +67,10 @@ func (p *Proxy) tries() int {
 
 // outgoing returns r as an upstream is to see it, without its URL and body.
 func (p *Proxy) outgoing(r *http.Request) *http.Request {
-	out := r.Clone(r.Context())
-	h := out.Header
+	shallow := *r
+	out := &shallow
+	h := r.Header.Clone()
+	out.Header = h
 	upgrade := upgradeOf(h)
 	trailers := hasItem(h["Te"], "trailers")
 	dropPerConnection(h)

@@ -28,7 +28,7 @@ func proxyTo(t testing.TB, urls ...string) *front.Proxy {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := upstream.NewClient(u, upstream.Options{Dial: (&net.Dialer{}).DialContext, DialLimit: 5 * time.Second})
+		c, err := upstream.NewClient(u, "", upstream.Options{Dial: (&net.Dialer{}).DialContext, DialLimit: 5 * time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}

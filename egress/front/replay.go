@@ -78,6 +78,9 @@ const linger = 5 * time.Second
 // stop ends the reading of what next returned last. It interrupts a read that waits for
 // the client. If something is left to read, an HTTP/1.1 connection can take no further request.
 func (b *replay) stop(w http.ResponseWriter) {
+	if b.body == nil || b.body == http.NoBody {
+		return
+	}
 	rc := http.NewResponseController(w)
 	if !b.mu.TryLock() {
 		_ = rc.SetReadDeadline(time.Unix(1, 0))

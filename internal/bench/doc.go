@@ -13,6 +13,8 @@
 // TestPeersTLS, a SOCKS5 listener, a TLS hop and its far end; and TestPeersFirstByte,
 // three SOCKS5 hops over legs of 50 ms round trip each (internal/netlab; root).
 //
+// TestFrontPeers (make bench-front) measures the website as a reverse proxy beside others, with wrk in front and nginx behind.
+//
 // What a column says:
 //
 //   - Gbit/s: one tunnel, after 0.1 s in which flows may become bulk; what was received.

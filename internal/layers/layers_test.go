@@ -27,13 +27,14 @@ var allowed = map[string][]string{
 	"local":        {"chain", "relay", "socks", "httpproxy", "hop", "hop/ssh", "route", "configs", "local/lists", "internal/datagram", "internal/eyeballs", "internal/deadline", "internal/dnsask", "internal/sockets", "internal/control", "internal/status", "local/users", "local/names"},
 	"local/users":  {},
 	"local/names":  {"chain", "relay"},
-	"egress":       {"chain", "relay", "httpproxy", "internal/eyeballs", "masque", "hop", "route", "configs", "internal/dnsask", "internal/gauge", "egress/users", "egress/front", "egress/front/upstream"},
+	"egress":       {"chain", "relay", "httpproxy", "internal/eyeballs", "masque", "hop", "route", "configs", "internal/dnsask", "internal/gauge", "egress/users", "egress/front", "egress/front/place", "egress/front/upstream"},
 	"egress/users": {},
 	"configs":      {},
 	"cmd/byway":    {"*"},
 
 	"egress/front":          {"egress/front/h1", "egress/front/upstream"},
-	"egress/front/upstream": {"egress/front/h1"},
+	"egress/front/upstream": {"egress/front/h1", "egress/front/place"},
+	"egress/front/place":    {},
 	"egress/front/h1":       {},
 
 	"internal/deadline": {},

@@ -58,10 +58,11 @@ var ways = map[string]map[string]string{
 		"egress/front_server.go":          "the servers behind the website, of which the file says where they are",
 	},
 	"net.DefaultResolver": {
-		"chain/resolve.go":      "of a *net.Dialer that has no other: a direct rule",
-		"egress/from_config.go": "the egress resolves names: it is the far end",
-		"cmd/byway/demo.go":     "the demonstration's egress",
-		"cmd/byway/doctor.go":   "the name of hop 1, as the base looks it up",
+		"egress/front_server.go": "names of servers behind the website that are followed",
+		"chain/resolve.go":       "of a *net.Dialer that has no other: a direct rule",
+		"egress/from_config.go":  "the egress resolves names: it is the far end",
+		"cmd/byway/demo.go":      "the demonstration's egress",
+		"cmd/byway/doctor.go":    "the name of hop 1, as the base looks it up",
 	},
 	"net.ListenConfig": {
 		"local/open.go":                   "listeners and forwards",

@@ -62,18 +62,11 @@ type target struct {
 
 // parse takes apart the URL of a server: http, https or h2c, each with +unix for a socket.
 func parse(u *url.URL) (t target, err error) {
-	t.scheme, t.network = u.Scheme, "tcp"
+	t.scheme, t.network = strings.TrimSuffix(u.Scheme, "+srv"), "tcp"
 	if s, ok := strings.CutSuffix(u.Scheme, "+unix"); ok {
 		t.scheme, t.network, t.addr = s, "unix", u.Path
 	} else {
-		port := u.Port()
-		if port == "" {
-			port = map[string]string{"https": "443"}[t.scheme]
-		}
-		if port == "" {
-			port = "80"
-		}
-		t.addr = net.JoinHostPort(u.Hostname(), port)
+		t.addr = net.JoinHostPort(u.Hostname(), portOf(u))
 	}
 	if t.scheme != "http" && t.scheme != "https" && t.scheme != "h2c" {
 		return target{}, fmt.Errorf("scheme %q is not known", u.Scheme)
@@ -84,12 +77,26 @@ func parse(u *url.URL) (t target, err error) {
 	return t, nil
 }
 
+// portOf is that of a URL, or its scheme's.
+func portOf(u *url.URL) string {
+	switch {
+	case u.Port() != "":
+		return u.Port()
+	case u.Scheme == "https":
+		return "443"
+	}
+	return "80"
+}
+
 // NewClient returns a client of the server at u, an http, https (HTTP/2 where it is offered) or
-// h2c URL, each with +unix for a socket of this machine. What else is in u does not matter.
-func NewClient(u *url.URL, o Options) (Client, error) {
+// h2c URL, each with +unix for a socket of this machine. It is dialled at addr (host:port) instead, if that is not empty. What else is in u does not matter.
+func NewClient(u *url.URL, addr string, o Options) (Client, error) {
 	t, err := parse(u)
 	if err != nil {
 		return nil, err
+	}
+	if addr != "" {
+		t.addr = addr
 	}
 	if t.scheme == "http" {
 		return &h1.Client{

@@ -13,9 +13,10 @@ type Lease struct {
 	// one of a server that could not take it.
 	Cookie *http.Cookie
 
-	pool  *Pool
-	begun time.Time
-	told  bool // how it went
+	pool    *Pool
+	begun   time.Time
+	country string // of the client, of Nearest
+	told    bool   // how it went
 }
 
 // Answered tells that the head of a response has come.
@@ -27,6 +28,9 @@ func (l *Lease) Answered(status int) {
 	p.mu.Lock()
 	l.told = true
 	l.Server.latency.add(now, float64(took))
+	if p.set.Pick == Nearest {
+		p.saw(l.Server, l.country, took, now)
+	}
 	until := p.note(l.Server, failed, now)
 	p.mu.Unlock()
 	if t := p.set.Trace; t != nil && t.Answered != nil {

@@ -21,8 +21,9 @@ const (
 	TwoChoices Pick = iota
 	RoundRobin
 	Random
-	Least // the one with the fewest requests
-	Hash  // the same for the same By; of those that leave, others take what they had, and nothing else moves
+	Least   // the one with the fewest requests
+	Hash    // the same for the same By; of those that leave, others take what they had, and nothing else moves
+	Nearest // to the client, see [Near]
 )
 
 // choose returns one of fit, which is not empty. The pool is locked.
@@ -42,14 +43,23 @@ func (p *Pool) choose(fit []*Server, w Wish, now time.Time) *Server {
 		return p.least(fit, now)
 	case Hash:
 		return p.hash(fit, p.set.By(w), now)
+	case Nearest:
+		return p.nearest(fit, w, now)
 	default:
-		a := p.random(fit, nil, now)
-		b := p.random(fit, a, now)
-		if p.cost(b, a, now) < p.cost(a, b, now) {
-			return b
-		}
-		return a
+		return p.twoChoices(fit, now)
 	}
+}
+
+func (p *Pool) twoChoices(fit []*Server, now time.Time) *Server {
+	if len(fit) == 1 {
+		return fit[0]
+	}
+	a := p.random(fit, nil, now)
+	b := p.random(fit, a, now)
+	if p.cost(b, a, now) < p.cost(a, b, now) {
+		return b
+	}
+	return a
 }
 
 // roundRobin spreads turns evenly, as nginx does: each server gains its weight, the one

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/byway-proxy/byway/egress/front/place"
 )
 
 // Why no server takes a request.
@@ -27,6 +29,9 @@ type Server struct {
 	Weight float64 // its share beside those of others; 0 means 1
 	Limit  int     // how many requests it takes at a time; 0 for any number
 
+	Region string       // its name, or empty; servers of one are as near to anybody
+	At     *place.Point // where it is; nil if that is not known
+
 	state // of the pool it is in
 }
 
@@ -37,6 +42,8 @@ type Settings struct {
 
 	// By is what a request is hashed by, of [Hash].
 	By func(Wish) string
+
+	Near Near // of [Nearest]
 
 	// Cookie is the name of one by which a client comes back to the server that
 	// it had, as long as that can take it; empty for none. Its value is made with CookieKey, and tells
@@ -66,6 +73,8 @@ type Trace struct {
 	Failed   func(s *Server, err error)                      // there was none
 	Ejected  func(s *Server, until time.Time)                // it gets no requests until then
 	Health   func(s *Server, up bool, err error)             // its state changed, by its checks; err if it is down
+
+	Unresolved func(name string, err error) // a name of [Pool.Follow] was not found this time
 }
 
 // A Pool is the servers that share the requests of a site.
@@ -77,6 +86,12 @@ type Pool struct {
 	queue   []*waiter
 	budget  budget
 	closed  bool
+
+	resolved chan struct{} // closed once the first look-up has ended; nil if there is none
+
+	turn       int     // of Nearest
+	quickest   float64 // milliseconds that an answer needs beside the way, at quickestOf
+	quickestOf *Server
 
 	ctx    context.Context // of what runs in the background
 	cancel context.CancelFunc
@@ -155,12 +170,29 @@ type Wish struct {
 	Request *http.Request
 	Client  netip.Addr // whom it is for; invalid if unknown
 	Tried   []*Server  // those that have failed it
+
+	country string
 }
 
 // Pick returns the server that is to take a request, which is at it until the lease is
 // released. It waits if all have as many as they take and there is room to wait, and returns [ErrBusy], [ErrNone] or the error of the request's ctx.
 func (p *Pool) Pick(w Wish) (*Lease, error) {
+	if p.set.Pick == Nearest {
+		w.country = p.country(w)
+	}
 	p.mu.Lock()
+	if resolved := p.resolved; resolved != nil {
+		p.mu.Unlock()
+		select {
+		case <-resolved:
+		case <-w.Request.Context().Done():
+			return nil, context.Cause(w.Request.Context())
+		case <-p.ctx.Done():
+			return nil, ErrNone
+		}
+		p.mu.Lock()
+		p.resolved = nil
+	}
 	if len(w.Tried) == 0 {
 		p.budget.request()
 	}
@@ -214,7 +246,7 @@ func (p *Pool) take(w Wish) (*Lease, error) {
 	if s.ejected {
 		s.trial = true
 	}
-	return &Lease{Server: s, Cookie: p.cookieFor(s, w), pool: p, begun: now}, nil
+	return &Lease{Server: s, Cookie: p.cookieFor(s, w), pool: p, begun: now, country: w.country}, nil
 }
 
 // Again reports whether a request may be sent once more: not many are, lest servers that can't

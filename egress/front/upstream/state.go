@@ -33,6 +33,7 @@ type state struct {
 	latency average // nanoseconds
 	current float64 // of RoundRobin
 	since   time.Time
+	seen    map[string]seen // by country, of Nearest
 
 	down bool // by its checks
 
