@@ -42,6 +42,9 @@ type SiteAnswer struct {
 	Root      string     `toml:"root,path"` // folder of static files
 	Upstreams []Upstream `toml:"upstream,single"`
 
+	// Precompressed are the codings of which files in Root have a form beside them: ".zst", ".br", ".gz".
+	Precompressed []Coding `toml:"precompressed"`
+
 	// Redirect is where requests are sent, an absolute URL or a path; "{path}" in it is the
 	// request's path and query. Status is that of the redirect (308 by default), or
 	// without one that of an answer without content.

@@ -102,9 +102,14 @@ func (a *SiteAnswer) check(d *decoder, path string) {
 	if place := join(path, "redirect"); to && !d.failed[place] && !isRedirect(a.Redirect) {
 		d.fail(place, `is neither an http or https URL nor a path; write it like "https://www.example.org{path}"`)
 	}
-	for i, c := range a.Compress {
-		if c != "" && slices.Contains(a.Compress[:i], c) {
-			d.fail(at(join(path, "compress"), i), "%q stands there twice; remove one", c)
+	if pre := join(path, "precompressed"); d.has(pre) && !root {
+		d.fail(pre, "is about files, and there is no root; remove it")
+	}
+	for key, codings := range map[string][]Coding{"compress": a.Compress, "precompressed": a.Precompressed} {
+		for i, c := range codings {
+			if c != "" && slices.Contains(codings[:i], c) {
+				d.fail(at(join(path, key), i), "%q stands there twice; remove one", c)
+			}
 		}
 	}
 	a.checkBalance(d, path)

@@ -107,7 +107,7 @@ func (b *siteBuilder) answer(a *configs.SiteAnswer, s *configs.Site, path string
 		}
 		h = front.Redirect(a.Redirect, status)
 	case a.Root != "":
-		if h, err = front.Directory(a.Root); err != nil {
+		if h, err = front.Directory(a.Root, codingsOf(a.Precompressed)...); err != nil {
 			return nil, b.c.Errorf(path+".root", "the website's folder cannot be opened: %w; make it, and put an index.html in it", err)
 		}
 	case len(a.Upstreams) > 0:
@@ -117,11 +117,7 @@ func (b *siteBuilder) answer(a *configs.SiteAnswer, s *configs.Site, path string
 	default:
 		h = front.Status(int(a.Status))
 	}
-	codings := make([]string, len(a.Compress))
-	for i, c := range a.Compress {
-		codings[i] = string(c)
-	}
-	return front.Edited(front.Compressed(h, codings), edits(a.RequestHeaders), edits(a.ResponseHeaders)), nil
+	return front.Edited(front.Compressed(h, codingsOf(a.Compress)), edits(a.RequestHeaders), edits(a.ResponseHeaders)), nil
 }
 
 func (b *siteBuilder) proxy(a *configs.SiteAnswer, s *configs.Site, path string) (http.Handler, error) {
@@ -184,6 +180,13 @@ func upstreamTLS(u *configs.Upstream) (*tls.Config, error) {
 		}
 	}
 	return cfg, nil
+}
+
+func codingsOf(all []configs.Coding) (out []string) {
+	for _, c := range all {
+		out = append(out, string(c))
+	}
+	return out
 }
 
 func edits(all []configs.HeaderEdit) (out []front.Edit) {

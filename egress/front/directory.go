@@ -18,18 +18,24 @@ import (
 
 // Directory returns the website of the files below root, which must be a folder, as Caddy's
 // file_server gives it. Links that lead out of root are not followed: there is nothing there.
-func Directory(root string) (http.Handler, error) {
+//
+// For clients that accept one of precompressed, content codings ("zstd", "br", "gzip"), the file beside with
+// ".zst", ".br" or ".gz" behind its name is given, if there is one.
+func Directory(root string, precompressed ...string) (http.Handler, error) {
 	r, err := os.OpenRoot(root)
 	if err != nil {
 		return nil, err
 	}
-	return directory{r}, nil
+	return directory{r, precompressed}, nil
 }
 
 // indexes are what a folder is shown as, the first that is there.
 var indexes = []string{"index.html", "index.txt"}
 
-type directory struct{ root *os.Root }
+type directory struct {
+	root          *os.Root
+	precompressed []string
+}
 
 func (d directory) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	name, info, err := d.find(r.URL.Path)
@@ -63,16 +69,23 @@ func (d directory) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		notAllowed(w)
 		return
 	}
-	serveFile(w, r, name, info, f)
+	if beside, of, coding := d.coded(name, info, r); beside != nil {
+		defer func() { _ = beside.Close() }()
+		h.Set("Content-Encoding", coding)
+		serveFile(w, r, name, of, beside, "-"+coding)
+		return
+	}
+	serveFile(w, r, name, info, f, "")
 }
 
-func serveFile(w http.ResponseWriter, r *http.Request, name string, info fs.FileInfo, f io.ReadSeeker) {
+// serveFile gives the file f, or a form of it: two forms may have the same time and size.
+func serveFile(w http.ResponseWriter, r *http.Request, name string, info fs.FileInfo, f io.ReadSeeker, form string) {
 	h := w.Header()
 	modified := info.ModTime()
 	if s := modified.Unix(); s == 0 || s == 1 {
 		modified = time.Time{} // of archives and packages that have no times
 	} else {
-		h.Set("Etag", `"`+strconv.FormatInt(modified.UnixNano(), 36)+"-"+strconv.FormatInt(info.Size(), 36)+`"`)
+		h.Set("Etag", `"`+strconv.FormatInt(modified.UnixNano(), 36)+"-"+strconv.FormatInt(info.Size(), 36)+form+`"`)
 	}
 	if h.Get("Content-Type") == "" {
 		if t := mime.TypeByExtension(filepath.Ext(name)); t != "" {
