@@ -86,11 +86,18 @@ func upgradeOf(h http.Header) string {
 	return h.Get("Upgrade")
 }
 
+// isTransport reports whether an upgrade is to another way of carrying HTTP itself: requests would pass
+// unseen in it, whatever paths and edits say of them.
+func isTransport(protocol string) bool {
+	name, _, _ := strings.Cut(strings.ToLower(strings.TrimSpace(protocol)), "/")
+	return name == "h2c" || name == "h2" || name == "http" || name == "tls" || strings.Contains(protocol, ",")
+}
+
 // upgrade makes a tunnel of the connection, as the server has agreed to (RFC 9110 §7.8).
 func (p *Proxy) upgrade(w http.ResponseWriter, r *http.Request, resp *http.Response) {
 	server, ok := resp.Body.(io.ReadWriteCloser)
 	asked, got := upgradeOf(r.Header), upgradeOf(resp.Header)
-	if !ok || asked == "" || !strings.EqualFold(asked, got) {
+	if !ok || asked == "" || isTransport(asked) || !strings.EqualFold(asked, got) {
 		fail(w, http.StatusBadGateway)
 		return
 	}

@@ -42,7 +42,7 @@ func TestForwarded(t *testing.T) {
 			"Forwarded": {`for="[2001:db8::1]";host="a.example";proto=http`},
 		}},
 		"per connection": {"198.51.100.1:4000", nil, http.Header{
-			"Connection": {"close, X-Secret", "Cookie"}, "X-Secret": {"1"}, "Cookie": {"a=b"}, "Te": {"gzip, trailers"}, "Keep-Alive": {"5"},
+			"Connection": {"close, X-Secret, Upgrade, HTTP2-Settings", "Cookie"}, "X-Secret": {"1"}, "Cookie": {"a=b"}, "Te": {"gzip, trailers"}, "Keep-Alive": {"5"},
 			"Proxy-Authorization": {"Bearer x"}, "Upgrade": {"h2c"}, "Http2-Settings": {"x"}, "X-Stays": {"1"},
 		}, http.Header{
 			"X-Forwarded-For": {"198.51.100.1"}, "X-Forwarded-Proto": {"http"}, "X-Forwarded-Host": {"a.example"},

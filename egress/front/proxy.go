@@ -72,6 +72,9 @@ func (p *Proxy) outgoing(r *http.Request) *http.Request {
 	h := r.Header.Clone()
 	out.Header = h
 	upgrade := upgradeOf(h)
+	if isTransport(upgrade) {
+		upgrade = ""
+	}
 	trailers := hasItem(h["Te"], "trailers")
 	dropPerConnection(h)
 	if trailers {
