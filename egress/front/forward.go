@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/textproto"
+	"slices"
 	"strings"
 )
 
@@ -85,6 +86,12 @@ func forwarded(h http.Header, r *http.Request, p peer, trusted []netip.Prefix) {
 	if !believed {
 		for _, name := range forwarding {
 			delete(h, name)
+		}
+		// Gateways to programs (RFC 3875 §4.1.18) make no difference between "-" and "_".
+		for name := range h {
+			if strings.Contains(name, "_") && slices.Contains(forwarding, textproto.CanonicalMIMEHeaderKey(strings.ReplaceAll(name, "_", "-"))) {
+				delete(h, name)
+			}
 		}
 	}
 	proto := "http"

@@ -18,6 +18,7 @@ func TestForwarded(t *testing.T) {
 		"X-Forwarded-For": {"10.9.9.9", "203.0.113.7"}, "X-Forwarded-Proto": {"https"}, "X-Forwarded-Host": {"evil.example"},
 		"Forwarded": {"for=10.9.9.9"}, "X-Real-Ip": {"10.9.9.9"}, "True-Client-Ip": {"10.9.9.9"}, "X-Original-Url": {"/admin"},
 	}
+	underscored := http.Header{"X_forwarded_for": {"10.9.9.9"}, "X-Real_ip": {"10.9.9.9"}, "X_stays": {"1"}}
 	trusted := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")}
 	for name, test := range map[string]struct {
 		peer    string
@@ -36,6 +37,10 @@ func TestForwarded(t *testing.T) {
 		"a trusted one": {"192.0.2.1:4000", trusted, lie, http.Header{
 			"X-Forwarded-For": {"10.9.9.9, 203.0.113.7, 192.0.2.1"}, "X-Forwarded-Proto": {"https"}, "X-Forwarded-Host": {"evil.example"},
 			"Forwarded": {`for=10.9.9.9, for=192.0.2.1;host="a.example";proto=http`}, "X-Real-Ip": {"10.9.9.9"}, "True-Client-Ip": {"10.9.9.9"}, "X-Original-Url": {"/admin"},
+		}},
+		"a stranger with underscores": {"198.51.100.1:4000", nil, underscored, http.Header{
+			"X-Forwarded-For": {"198.51.100.1"}, "X-Forwarded-Proto": {"http"}, "X-Forwarded-Host": {"a.example"},
+			"Forwarded": {`for=198.51.100.1;host="a.example";proto=http`}, "X_stays": {"1"},
 		}},
 		"a trusted one by IPv6": {"[2001:db8::1]:4000", trusted, nil, http.Header{
 			"X-Forwarded-For": {"2001:db8::1"}, "X-Forwarded-Proto": {"http"}, "X-Forwarded-Host": {"a.example"},
