@@ -16,7 +16,7 @@ import (
 
 func checkCommand() *cobra.Command {
 	var file string
-	var isEgress, strict bool
+	var isEgress, isFront, strict bool
 	c := &cobra.Command{
 		Use:   "check -c FILE",
 		Short: "Validate a configuration, and show every path that can go direct",
@@ -30,10 +30,14 @@ func checkCommand() *cobra.Command {
 	}
 	c.Flags().StringVarP(&file, "config", "c", "", "configuration file")
 	c.Flags().BoolVar(&isEgress, "egress", false, "the file is of an egress")
+	c.Flags().BoolVar(&isFront, "front", false, "the file is of a website without tunnels")
 	c.Flags().BoolVar(&strict, "strict", false, "fail if there are warnings")
 	_ = c.MarkFlagRequired("config")
 	_ = c.MarkFlagFilename("config", "toml")
 	c.RunE = func(c *cobra.Command, _ []string) error {
+		if isFront {
+			return checkFront(c.OutOrStdout(), file)
+		}
 		if isEgress {
 			return checkEgress(c.OutOrStdout(), file)
 		}

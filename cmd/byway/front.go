@@ -1,7 +1,10 @@
 package main
 
 import (
+	"fmt"
+	"io"
 	"net"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -36,4 +39,54 @@ func frontCommand() *cobra.Command {
 		})
 	}
 	return c
+}
+
+// checkFront tells which site answers what.
+func checkFront(w io.Writer, file string) error {
+	cfg, err := configs.LoadFront(file)
+	if err != nil {
+		return err
+	}
+	var b strings.Builder
+	for _, l := range cfg.Listeners {
+		how := "by TLS"
+		if l.Plain {
+			how = "in the clear"
+		}
+		fmt.Fprintf(&b, "listen  %s %s\n", l.Address, how)
+	}
+	for i := range cfg.Sites {
+		s := &cfg.Sites[i]
+		host := strings.Join(s.Hosts, ", ")
+		if host == "" {
+			host = "all other hosts"
+		}
+		for j := range s.Paths {
+			fmt.Fprintf(&b, "site    %s: %s: %s\n", host, s.Paths[j].Match, answerOf(&s.Paths[j].SiteAnswer))
+		}
+		fmt.Fprintf(&b, "site    %s: %s\n", host, answerOf(&s.SiteAnswer))
+	}
+	fmt.Fprintf(&b, "ok      %s\n", file)
+	_, err = io.WriteString(w, b.String())
+	return err
+}
+
+// answerOf tells what answers.
+func answerOf(a *configs.SiteAnswer) string {
+	switch {
+	case a.Root != "":
+		return "the files in " + a.Root
+	case a.Redirect != "":
+		return "go to " + a.Redirect
+	case len(a.Upstreams) == 0:
+		return fmt.Sprintf("status %d", a.Status)
+	}
+	var all []string
+	for i := range a.Upstreams {
+		all = append(all, a.Upstreams[i].URL.String())
+	}
+	if len(all) == 1 {
+		return all[0]
+	}
+	return fmt.Sprintf("%s of %s", a.Balance.Pick, strings.Join(all, ", "))
 }
