@@ -154,6 +154,9 @@ func (f *udpFlow) Read(p []byte) (int, error) {
 	return n, f.opError("read", err)
 }
 
+// AwaitRead waits until Read has something to return: see relay.CopyDatagrams.
+func (f *udpFlow) AwaitRead() { f.in.Await() }
+
 func (f *udpFlow) Write(p []byte) (int, error) {
 	err := f.in.Err()
 	if err == io.EOF {

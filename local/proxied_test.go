@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -62,6 +63,15 @@ func TestProxyHeader(t *testing.T) {
 	} {
 		if client, _, err := readProxyHeader(bufio.NewReader(strings.NewReader(in))); err == nil {
 			t.Errorf("%s: taken, from %v", name, client)
+		}
+	}
+}
+
+// TestProxyHeaderInPieces pins what docs/listeners.md says: version 1 has to come whole.
+func TestProxyHeaderInPieces(t *testing.T) {
+	for in, taken := range map[string]bool{"PROXY TCP4 192.0.2.9 192.0.2.1 9 80\r\n": false, header2: true} {
+		if _, _, err := readProxyHeader(bufio.NewReader(iotest.OneByteReader(strings.NewReader(in)))); (err == nil) != taken {
+			t.Errorf("%q: %v", in, err)
 		}
 	}
 }

@@ -11,10 +11,14 @@ import (
 )
 
 const (
+	// room is the size of a large buffer: more than the longest datagram has (65,507 bytes over
+	// IPv4), so that none is cut.
+	room = 64 << 10
+
 	// bufferSize leaves room for the framing of HTTP/2, so that a full buffer is four
 	// records of TLS and not five. On HTTP/2 each write is handed from goroutine to
 	// goroutine, whatever its size.
-	bufferSize = 64<<10 - 128
+	bufferSize = room - 128
 
 	// waitSize is the size of the buffer that a direction waits with, which
 	// short exchanges fit into.
@@ -37,7 +41,7 @@ const (
 )
 
 var (
-	buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
+	buffers = sync.Pool{New: func() any { return new([room]byte) }}
 	waiting = sync.Pool{New: func() any { return new([waitSize]byte) }}
 )
 
@@ -161,9 +165,9 @@ func (d *direction) move(more bool) (n int64, again bool, rerr, werr error) {
 	}
 	var buf []byte
 	if more {
-		b := buffers.Get().(*[bufferSize]byte)
+		b := buffers.Get().(*[room]byte)
 		defer buffers.Put(b)
-		buf = b[:]
+		buf = b[:bufferSize]
 	} else {
 		b := waiting.Get().(*[waitSize]byte)
 		defer waiting.Put(b)
@@ -228,7 +232,7 @@ func (d *direction) splice(dst, src *net.TCPConn) (n int64, rerr, werr error) {
 // that: to close with bytes unread would destroy those on their way to src.
 func (d *direction) drain(err error) {
 	d.note(err)
-	buf := buffers.Get().(*[bufferSize]byte)
+	buf := buffers.Get().(*[room]byte)
 	defer buffers.Put(buf)
 	var end time.Time
 	for left := drained; left > 0; {

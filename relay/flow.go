@@ -11,15 +11,9 @@ import (
 	"github.com/byway-proxy/byway/chain"
 )
 
-// datagramSize is more than the longest datagram has (65,507 bytes over IPv4), so
-// that none is cut.
-const datagramSize = 64 << 10
-
 // hopeless is how many failures to read in a row, with no datagram sent between
 // them, are no news of datagrams any more.
 const hopeless = 8
-
-var datagrams = sync.Pool{New: func() any { return new([datagramSize]byte) }}
 
 // CopyDatagrams carries datagrams between client and target, of which each Read
 // and Write is one, until none moved in either direction for idle, which must be
@@ -31,6 +25,9 @@ var datagrams = sync.Pool{New: func() any { return new([datagramSize]byte) }}
 // datagram too, unless it fails again and again with nothing sent in between.
 //
 // up counts the bytes from client to target, down those back.
+//
+// What waits holds no buffer, if the conn is a UDP conn of the operating system (unix) or has a method
+// AwaitRead, which waits until Read has something to return.
 func CopyDatagrams(client, target net.Conn, idle time.Duration) (up, down int64, err error) {
 	return copyDatagrams(client, target, idle, nil)
 }
@@ -79,15 +76,16 @@ func (p *datagramPair) carry(dst, src net.Conn, measure func(int64)) (total int6
 		_ = src.Close()
 	}()
 	defer chain.Caught(&fault)
-	buf := datagrams.Get().(*[datagramSize]byte)
-	defer datagrams.Put(buf)
+	in := newIntake(src)
+	defer in.release()
 	p.extend(dst, src)
 	failures, sent := 0, int64(0)
 	for {
-		n, err := src.Read(buf[:])
-		switch {
+		b, err := in.read()
+		switch n := len(b); {
 		case err == nil:
-			_, err = dst.Write(buf[:n])
+			_, err = dst.Write(b)
+			in.release()
 			if err == nil {
 				total += int64(n)
 				measure(int64(n))

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -41,6 +42,10 @@ func TestFlowConforms(t *testing.T) {
 	for name, pair := range map[string]func(t *testing.T) (net.Conn, net.Conn){
 		"udp":    udpPair,
 		"memory": func(*testing.T) (net.Conn, net.Conn) { return testnet.DatagramPipe(0) },
+		"memory, which does not tell": func(*testing.T) (net.Conn, net.Conn) {
+			a, b := testnet.DatagramPipe(0)
+			return struct{ net.Conn }{a}, struct{ net.Conn }{b}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			testnet.TestDatagrams(t, func(t *testing.T) (net.Conn, net.Conn, int) {
@@ -59,6 +64,43 @@ func TestFlowConforms(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestFlowsWaitWithoutBuffers measures what flows hold that have carried the longest datagram
+// each way and idle.
+func TestFlowsWaitWithoutBuffers(t *testing.T) {
+	const flows, most = 64, 16 << 10 // of the 128 KiB that two buffers take
+	var before, after runtime.MemStats
+	heap := func(m *runtime.MemStats) {
+		for range 3 { // what is in pools stays for two
+			runtime.GC()
+		}
+		runtime.ReadMemStats(m)
+	}
+	var ended sync.WaitGroup
+	var ends []net.Conn
+	word := make([]byte, datagram.Max)
+	heap(&before)
+	for range flows {
+		client, near := testnet.DatagramPipe(0)
+		far, target := udpPair(t)
+		ended.Go(func() { _, _, _ = relay.CopyDatagrams(near, far, time.Minute) })
+		for _, way := range [][2]net.Conn{{client, target}, {target, client}} {
+			_, _ = way[0].Write(word)
+			if n, err := way[1].Read(word); n != len(word) || err != nil {
+				t.Fatal(n, err)
+			}
+		}
+		ends = append(ends, client, near, target)
+	}
+	heap(&after)
+	if each := (int64(after.HeapAlloc) - int64(before.HeapAlloc)) / flows; runtime.GOOS != "windows" && each > most {
+		t.Errorf("%d bytes an idle flow", each)
+	}
+	for _, c := range ends {
+		_ = c.Close()
+	}
+	ended.Wait()
 }
 
 // TestFlowIdles: a datagram in one direction keeps the flow, silence ends it in

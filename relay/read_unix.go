@@ -9,35 +9,44 @@ import (
 	"syscall"
 )
 
-// A waiter reads from a TCP conn of the operating system, and has no buffer while it waits.
+// A waiter reads from a TCP or UDP conn of the operating system, and has no buffer while it waits.
 type waiter struct {
-	conn syscall.RawConn
-	try  func(fd uintptr) bool
-	buf  *[bufferSize]byte
-	n    int
-	err  error
+	conn   syscall.RawConn
+	try    func(fd uintptr) bool
+	buf    *[room]byte
+	size   int // of buf, so far as it is used
+	stream bool
+	n      int
+	err    error
 }
 
 // newWaiter returns nil if c is no such conn.
 func newWaiter(c net.Conn) *waiter {
-	tcp, ok := c.(*net.TCPConn)
-	if !ok {
+	w := &waiter{size: room}
+	var raw syscall.RawConn
+	var err error
+	switch c := c.(type) {
+	case *net.TCPConn:
+		w.stream, w.size = true, bufferSize
+		raw, err = c.SyscallConn()
+	case *net.UDPConn:
+		raw, err = c.SyscallConn()
+	default:
 		return nil
 	}
-	raw, err := tcp.SyscallConn()
 	if err != nil {
 		return nil
 	}
-	w := &waiter{conn: raw}
+	w.conn = raw
 	w.try = w.attempt
 	return w
 }
 
 // attempt reports whether there was anything to read, an end or a failure included.
 func (w *waiter) attempt(fd uintptr) bool {
-	w.buf = buffers.Get().(*[bufferSize]byte)
+	w.buf = buffers.Get().(*[room]byte)
 	for {
-		w.n, w.err = syscall.Read(int(fd), w.buf[:])
+		w.n, w.err = syscall.Read(int(fd), w.buf[:w.size])
 		switch {
 		case w.err == syscall.EINTR:
 			continue
@@ -46,7 +55,7 @@ func (w *waiter) attempt(fd uintptr) bool {
 			return false
 		case w.err != nil:
 			w.n, w.err = 0, os.NewSyscallError("read", w.err)
-		case w.n == 0:
+		case w.n == 0 && w.stream:
 			w.err = io.EOF
 		}
 		return true

@@ -142,6 +142,9 @@ func (f *serverFlow) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// AwaitRead waits until Read has something to return: see relay.CopyDatagrams.
+func (f *serverFlow) AwaitRead() { f.in.Await() }
+
 // Write sends p to the client as from the target.
 func (f *serverFlow) Write(p []byte) (int, error) {
 	switch {

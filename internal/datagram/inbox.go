@@ -136,6 +136,31 @@ func (i *Inbox) ReadFrom(p []byte) (n int, from net.Addr, err error) {
 	}
 }
 
+// Await waits until ReadFrom has something to return, which its one caller is to take.
+func (i *Inbox) Await() {
+	for {
+		wake := i.empty()
+		if wake == nil {
+			return
+		}
+		select {
+		case <-wake:
+		case <-i.by.Done():
+		}
+	}
+}
+
+// empty returns what to wait for, or nil if there is something to return.
+func (i *Inbox) empty() <-chan struct{} {
+	passed := i.by.Passed()
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if passed || i.err != nil || len(i.queue) > 0 {
+		return nil
+	}
+	return i.waker()
+}
+
 // next takes what a Read returns, if there is something.
 func (i *Inbox) next() (l letter, ok bool, wake <-chan struct{}) {
 	passed := i.by.Passed()

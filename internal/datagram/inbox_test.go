@@ -118,3 +118,34 @@ func TestConcurrentReaders(t *testing.T) {
 		wg.Wait()
 	})
 }
+
+// TestAwait: it returns when there is a datagram, a failure, a deadline that has passed, or an end,
+// and takes none of them.
+func TestAwait(t *testing.T) {
+	for name, test := range map[string]struct {
+		do   func(*datagram.Inbox)
+		want error
+	}{
+		"datagram": {func(i *datagram.Inbox) { i.Put([]byte("x"), nil) }, nil},
+		"failure":  {func(i *datagram.Inbox) { i.Fail(os.ErrExist) }, os.ErrExist},
+		"deadline": {func(i *datagram.Inbox) { _ = i.SetReadDeadline(time.Now()) }, os.ErrDeadlineExceeded},
+		"end":      {func(i *datagram.Inbox) { i.Close(net.ErrClosed) }, net.ErrClosed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var i datagram.Inbox
+				began := time.Now()
+				time.AfterFunc(time.Second, func() { test.do(&i) })
+				for range 2 {
+					i.Await()
+				}
+				if took := time.Since(began); took != time.Second {
+					t.Errorf("after %v", took)
+				}
+				if _, _, err := read(t, &i, 1); !errors.Is(err, test.want) {
+					t.Errorf("then %v, want %v", err, test.want)
+				}
+			})
+		})
+	}
+}

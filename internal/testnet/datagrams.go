@@ -125,6 +125,9 @@ func (s *Socket) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// AwaitRead waits until Read has something to return: see relay.CopyDatagrams.
+func (s *Socket) AwaitRead() { s.in.Await() }
+
 // ReadFrom returns one datagram, and cuts what p is too short for.
 func (s *Socket) ReadFrom(p []byte) (int, net.Addr, error) {
 	n, from, err := s.in.ReadFrom(p)
