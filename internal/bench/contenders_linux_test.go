@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/byway-proxy/byway/egress"
+	"github.com/byway-proxy/byway/internal/testnet"
 )
 
 // A contender is a way to set up a proxy, or a pair of them.
@@ -45,8 +46,13 @@ var byway = sync.OnceValues(func() (string, error) {
 func (c contender) path(t testing.TB, tab *Table) string {
 	t.Helper()
 	path := find(c.program)
-	if c.program == "byway" {
-		var err error
+	var err error
+	switch c.program {
+	case "least":
+		if path, err = os.Executable(); err != nil {
+			t.Fatal(err)
+		}
+	case "byway":
 		if path, err = byway(); err != nil {
 			t.Fatal(err)
 		}
@@ -62,6 +68,9 @@ func (c contender) path(t testing.TB, tab *Table) string {
 
 // plain are the proxies with one SOCKS5 listener that goes direct.
 var plain = []contender{
+	{"the least in Go", "least", Reference, func(_ testing.TB, path, addr string) [][]string {
+		return [][]string{{"/usr/bin/env", leastAt + "=" + addr, path}}
+	}},
 	{"byway", "byway", Ours, func(t testing.TB, path, addr string) [][]string {
 		return [][]string{{path, "run", "-c", write(t, "byway.toml", fmt.Sprintf(
 			"[[listen]]\naddress = %q\n[[route]]\nto = \"direct\"\n[control]\nserve = false\n", addr))}}
@@ -122,7 +131,7 @@ var tunnels = []contender{
 
 func bywayPair(t testing.TB, path, addr string) [][]string {
 	dir := t.TempDir()
-	if out, err := exec.Command(path, "egress", "init", "--domain", "127.0.0.1", "--listen", freePort(t), "--dir", dir).CombinedOutput(); err != nil {
+	if out, err := exec.Command(path, "egress", "init", "--domain", "127.0.0.1", "--listen", testnet.Reserved(t), "--dir", dir).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	file := filepath.Join(dir, "egress.toml")
@@ -147,7 +156,7 @@ func bywayPair(t testing.TB, path, addr string) [][]string {
 func gostPair(scheme string) func(testing.TB, string, string) [][]string {
 	return func(t testing.TB, path, addr string) [][]string {
 		cert, key := certificate(t)
-		far := scheme + "://" + freePort(t)
+		far := scheme + "://" + testnet.Reserved(t)
 		return [][]string{
 			{path, "-L", far + "?certFile=" + cert + "&keyFile=" + key},
 			{path, "-L", "socks5://" + addr, "-F", far + "?secure=true&serverName=localhost&caFile=" + cert},
@@ -158,7 +167,7 @@ func gostPair(scheme string) func(testing.TB, string, string) [][]string {
 func singBoxPair(multiplex object) func(testing.TB, string, string) [][]string {
 	return func(t testing.TB, path, addr string) [][]string {
 		cert, key := certificate(t)
-		host, port := split(freePort(t))
+		host, port := split(testnet.Reserved(t))
 		return [][]string{
 			singBox(t, path, object{
 				"type": "trojan", "listen": host, "listen_port": port,

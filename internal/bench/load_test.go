@@ -22,6 +22,13 @@ import (
 var built string
 
 func TestMain(m *testing.M) {
+	if addr := os.Getenv(leastAt); addr != "" {
+		l, err := net.Listen("tcp", addr)
+		if err == nil {
+			least(l)
+		}
+		os.Exit(1)
+	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
 		_ = os.RemoveAll(built)
 		os.Exit(code)
@@ -182,14 +189,16 @@ func (w way) hold(n int, d time.Duration) (held []net.Conn, err error) {
 	return held, err
 }
 
-// work has the workers make up to n exchanges until a time.
+// work has the workers make up to n exchanges until a time, and each one at least if n allows.
 func (w way) work(until time.Time, n int, done func(net.Conn, time.Duration, error)) {
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	for range workers {
 		wg.Go(func() {
-			for time.Now().Before(until) && next.Add(1) <= int64(n) {
-				done(w.exchange())
+			for next.Add(1) <= int64(n) {
+				if done(w.exchange()); !time.Now().Before(until) {
+					return
+				}
 			}
 		})
 	}
@@ -204,7 +213,10 @@ func TestLoad(t *testing.T) {
 	dead := listen(t)
 	_ = dead.Close()
 	dial := (&net.Dialer{}).DialContext
-	for name, w := range map[string]way{"direct": {dial, "", o}, "proxy": {dial, l.Addr().String(), o}} {
+	bare := listen(t)
+	defer bare.Close()
+	go least(bare)
+	for name, w := range map[string]way{"direct": {dial, "", o}, "proxy": {dial, l.Addr().String(), o}, "the least": {dial, bare.Addr().String(), o}} {
 		t.Run(name, func(t *testing.T) {
 			for _, direction := range []byte{down, up} {
 				calls := ""

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/byway-proxy/byway/internal/netlab"
+	"github.com/byway-proxy/byway/internal/testnet"
 )
 
 var (
@@ -66,7 +67,7 @@ func measure(t *testing.T, title string, all []contender) {
 		if path == "" {
 			continue
 		}
-		addr := freePort(t)
+		addr := testnet.Reserved(t)
 		// An origin of its own: ports are not used up by the others.
 		r := running{contender: c, way: way{dialer.DialContext, addr, newOrigin(t, listen(t))}}
 		for _, argv := range c.setUp(t, path, addr) {

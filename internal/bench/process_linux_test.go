@@ -88,14 +88,6 @@ func listening(t testing.TB, dial func() (net.Conn, error), what string) {
 	t.Fatalf("%s does not listen: %v", what, err)
 }
 
-// freePort returns a loopback address that was free a moment ago.
-func freePort(t testing.TB) string {
-	t.Helper()
-	l := listen(t)
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // usage is what process groups use, and have used.
 type usage struct {
 	cpu time.Duration // with children that have ended
