@@ -14,6 +14,19 @@ type Identity struct {
 	User   string // the authenticated user, or ""
 	Client string // the client's address, without a port
 	Target string // host:port as the client wrote it
+
+	// Until, if not nil, ends when no more tunnels are to come for Key. What is kept for it
+	// is let go then: spares and idle sessions at once, others with their last tunnel.
+	Until context.Context //nolint:containedctx // it is no dial's
+}
+
+// whenOver calls f, on a goroutine of its own, when no more tunnels are to come for id, unless it is
+// stopped before.
+func (id Identity) whenOver(f func()) (stop func() bool) {
+	if id.Until == nil {
+		return func() bool { return true }
+	}
+	return context.AfterFunc(id.Until, f)
 }
 
 // WithIdentity returns a ctx whose dials are for id.

@@ -28,21 +28,26 @@ type perIdentity struct {
 
 type ofIdentity struct {
 	Dialer
-	used time.Time
+	used  time.Time
+	dials int         // under way
+	out   bool        // no more dials are to come: it is closed with the last
+	stop  func() bool // listening to the identity's end
 }
 
 func (p *perIdentity) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
-	d, err := p.of(IdentityOf(ctx).Key)
+	one, err := p.enter(IdentityOf(ctx))
 	if err != nil {
 		return nil, err
 	}
-	return d.DialContext(ctx, network, addr)
+	defer p.leave(one)
+	return one.DialContext(ctx, network, addr)
 }
 
-func (p *perIdentity) of(key string) (Dialer, error) {
+// enter returns the dialer of id, for one dial.
+func (p *perIdentity) enter(id Identity) (*ofIdentity, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	one := p.m[key]
+	one := p.m[id.Key]
 	if one == nil {
 		if p.closed {
 			return nil, net.ErrClosed
@@ -55,13 +60,42 @@ func (p *perIdentity) of(key string) (Dialer, error) {
 			p.evict()
 		}
 		one = &ofIdentity{Dialer: d}
-		p.m[key] = one
+		one.stop = id.whenOver(func() { p.forget(id.Key, one) })
+		p.m[id.Key] = one
 	}
 	one.used = time.Now()
-	return one.Dialer, nil
+	one.dials++
+	return one, nil
 }
 
-// evict closes the dialer not used for longest; mu is held.
+func (p *perIdentity) leave(one *ofIdentity) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if one.dials--; one.out && one.dials == 0 {
+		_ = closeDialer(one.Dialer)
+	}
+}
+
+// forget drops the dialer of an identity that is over.
+func (p *perIdentity) forget(key string, one *ofIdentity) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.m[key] == one {
+		p.drop(key)
+	}
+}
+
+// drop has no more dials go by the dialer of key; mu is held.
+func (p *perIdentity) drop(key string) {
+	one := p.m[key]
+	delete(p.m, key)
+	one.stop()
+	if one.out = true; one.dials == 0 {
+		_ = closeDialer(one.Dialer)
+	}
+}
+
+// evict drops the dialer not used for longest; mu is held.
 func (p *perIdentity) evict() {
 	var oldest string
 	var at time.Time
@@ -70,8 +104,7 @@ func (p *perIdentity) evict() {
 			oldest, at = key, one.used
 		}
 	}
-	_ = closeDialer(p.m[oldest].Dialer)
-	delete(p.m, oldest)
+	p.drop(oldest)
 }
 
 func (p *perIdentity) Close() error {
@@ -80,6 +113,7 @@ func (p *perIdentity) Close() error {
 	p.closed = true
 	var errs []error
 	for _, one := range p.m {
+		one.stop()
 		errs = append(errs, closeDialer(one.Dialer))
 	}
 	p.m = map[string]*ofIdentity{}

@@ -102,11 +102,12 @@ func (s *spares) Resolve(ctx context.Context, host string) (string, error) {
 }
 
 func (p *perIdentity) Resolve(ctx context.Context, host string) (string, error) {
-	d, err := p.of(IdentityOf(ctx).Key)
+	one, err := p.enter(IdentityOf(ctx))
 	if err != nil {
 		return "", err
 	}
-	return resolve(ctx, d, host)
+	defer p.leave(one)
+	return resolve(ctx, one.Dialer, host)
 }
 
 // Resolve asks one member after the other, chosen as for a tunnel, until one

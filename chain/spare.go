@@ -101,6 +101,8 @@ type sparePool struct {
 	asked  []time.Time     // the last dials, SpareOptions.Max at most
 	took   time.Duration   // what making one took lately
 	ctx    context.Context // of the last dial, for its values
+	over   bool            // the identity is: nothing is kept any more
+	stop   func() bool     // listening to that
 }
 
 type spare struct {
@@ -118,8 +120,9 @@ func (s *spares) DialContext(ctx context.Context, network, addr string) (net.Con
 	if network != "tcp" {
 		return s.Preparer.DialContext(ctx, network, addr)
 	}
-	key := IdentityOf(ctx).Key
-	s.demand(ctx, key)
+	id := IdentityOf(ctx)
+	key := id.Key
+	s.demand(ctx, id)
 	for one := s.take(key); one != nil; one = s.take(key) {
 		if !Quiet(one.conn) {
 			one.close()
@@ -140,7 +143,8 @@ func (s *spares) DialContext(ctx context.Context, network, addr string) (net.Con
 }
 
 // demand notes a dial, and sees to it that the next ones find a spare.
-func (s *spares) demand(ctx context.Context, key string) {
+func (s *spares) demand(ctx context.Context, id Identity) {
+	key := id.Key
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.pools[key]
@@ -149,6 +153,7 @@ func (s *spares) demand(ctx context.Context, key string) {
 			return
 		}
 		p = &sparePool{}
+		p.stop = id.whenOver(func() { s.forget(key, p) })
 		s.pools[key] = p
 	}
 	now := time.Now()
@@ -171,6 +176,7 @@ func (s *spares) demand(ctx context.Context, key string) {
 func (s *spares) evict() bool {
 	for key, p := range s.pools {
 		if len(p.ready) == 0 && p.making == 0 {
+			p.stop()
 			delete(s.pools, key)
 		}
 	}
@@ -206,7 +212,7 @@ func (s *spares) make(ctx context.Context, key string, p *sparePool) {
 		return // the next dial finds out, and tells
 	}
 	one.conn = conn
-	if s.ctx.Err() != nil {
+	if s.ctx.Err() != nil || p.over {
 		one.close()
 		return
 	}
@@ -224,6 +230,9 @@ func (s *spares) prepare(ctx context.Context) (conn net.Conn, err error) {
 func (s *spares) expire(key string, p *sparePool, one *spare) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if p.over {
+		return
+	}
 	for i := range p.ready {
 		if p.ready[i] == one {
 			p.ready = append(p.ready[:i:i], p.ready[i+1:]...)
@@ -254,6 +263,26 @@ func (s *spares) take(key string) *spare {
 	return one
 }
 
+// forget ends the spares of an identity that is over.
+func (s *spares) forget(key string, p *sparePool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p.over = true
+	p.close()
+	if s.pools[key] == p {
+		delete(s.pools, key)
+	}
+}
+
+// close ends those that are ready; mu is held.
+func (p *sparePool) close() {
+	for _, one := range p.ready {
+		one.timer.Stop()
+		one.close()
+	}
+	p.ready = nil
+}
+
 // Close ends the spares, and what the hop keeps.
 func (s *spares) Close() error {
 	s.mu.Lock()
@@ -262,11 +291,8 @@ func (s *spares) Close() error {
 	s.wg.Wait()
 	s.mu.Lock()
 	for _, p := range s.pools {
-		for _, one := range p.ready {
-			one.timer.Stop()
-			one.close()
-		}
-		p.ready = nil
+		p.stop()
+		p.close()
 	}
 	s.mu.Unlock()
 	if c, ok := s.Preparer.(interface{ Close() error }); ok {

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
@@ -32,27 +33,47 @@ func (i Isolation) Has(part Isolation) bool {
 	return i&part != 0
 }
 
+// An epoch is the time between two calls of NewIdentity. The first has no name.
+type epoch struct {
+	name string
+	ctx  context.Context //nolint:containedctx // which ends with it
+	end  context.CancelFunc
+}
+
+func newEpoch(name string) *epoch {
+	e := &epoch{name: name}
+	e.ctx, e.end = context.WithCancel(context.Background())
+	return e
+}
+
+// now returns the epoch that it is.
+func (r *Relay) now() *epoch {
+	if r.epoch.Load() == nil {
+		r.epoch.CompareAndSwap(nil, newEpoch(""))
+	}
+	return r.epoch.Load()
+}
+
 // NewIdentity makes strangers of the tunnels to come and those before: nothing that is
 // kept between dials (spares, sessions, TLS tickets, picks of sticky groups) serves
-// both. Live tunnels go on.
+// both. Live tunnels go on; what was kept and carries none is closed, the rest with its last.
 func (r *Relay) NewIdentity() {
-	epoch := rand.Text()
-	r.epoch.Store(&epoch)
+	if before := r.epoch.Swap(newEpoch(rand.Text())); before != nil {
+		before.end()
+	}
 }
 
 // Identity tells for whom q is: what q.Isolate says, and the last [Relay.NewIdentity].
 func (r *Relay) Identity(q *Request) chain.Identity {
-	id := chain.Identity{User: q.User, Target: q.Addr}
+	now := r.now()
+	id := chain.Identity{User: q.User, Target: q.Addr, Until: now.ctx}
 	if q.Client != nil {
 		id.Client = q.Client.String()
 		if host, _, err := net.SplitHostPort(id.Client); err == nil {
 			id.Client = host
 		}
 	}
-	var parts [6]string
-	if epoch := r.epoch.Load(); epoch != nil {
-		parts[0] = *epoch
-	}
+	parts := [6]string{now.name}
 	if q.Isolate.Has(ByListener) {
 		parts[1] = q.Listener
 	}

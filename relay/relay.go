@@ -121,7 +121,7 @@ type Relay struct {
 	live    register
 	dropped atomic.Int32           // requests that are kept waiting
 	changed atomic.Pointer[Limits] // what SetLimits said last; nil at first
-	epoch   atomic.Pointer[string] // of the identities; nil at first
+	epoch   atomic.Pointer[epoch]  // of the identities; nil at first
 }
 
 // Serve carries p to its end: it routes and dials, answers, and copies until

@@ -18,7 +18,8 @@ func newidCommand() *cobra.Command {
 		Short: "Make strangers of the tunnels to come and those before",
 		Long: "Tell a running byway that whoever uses it is somebody else from now on: tunnels to\n" +
 			"come share nothing with those before (HTTP/2 and SSH sessions, TLS tickets, tunnels kept\n" +
-			"ready, connections to websites, the picks of sticky groups). Live tunnels go on. What\n" +
+			"ready, connections to websites, the picks of sticky groups). What was kept is closed, sessions\n" +
+			"with live tunnels when the last has ended. What\n" +
 			"programs remember, such as cookies, is theirs.",
 		Args: cobra.NoArgs,
 	}
