@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/crypto/ssh"
 
 	"github.com/byway-proxy/byway/chain"
 	"github.com/byway-proxy/byway/hop"
@@ -117,6 +118,10 @@ func each(l net.Listener, f func(net.Conn)) {
 
 // start runs the server of hop k, sound save for its certificate.
 func (r *row) start(k int, cert *tls.Config) {
+	if r.scheme == "ssh" {
+		startSSH(r.t, r.n.Host(host(k)))
+		return
+	}
 	l, to := r.listen(k), &relay.Relay{Router: route.Table{{To: r.n.Host(host(k)), Via: "direct"}}}
 	r.t.Cleanup(func() { _ = to.Close() })
 	if r.scheme == "socks5" {
@@ -151,8 +156,11 @@ func (r *row) start(k int, cert *tls.Config) {
 func (r *row) hop(k int, secret string) chain.Hop {
 	scheme, _, _ := strings.Cut(r.scheme, " ")
 	o := hop.Options{Name: []string{"", "oslo", "paris", "quito", "rome"}[k], User: user, Password: secret}
-	if scheme == "https" {
+	switch scheme {
+	case "https":
 		o.TLS = &tls.Config{RootCAs: theCerts().roots}
+	case "ssh":
+		o.SSH.Pins = []string{ssh.FingerprintSHA256(hostKey().PublicKey())}
 	}
 	h, err := hop.Parse(fmt.Sprintf("%s://%s:1080", scheme, host(k)), o)
 	if err != nil {
@@ -207,9 +215,9 @@ func (r *row) dial(f fault, k, n int) (took time.Duration, err error) {
 // and the cause, within its limit, and the report reads like testdata/faults.txt.
 func TestFaults(t *testing.T) {
 	var report strings.Builder
-	for _, scheme := range []string{"socks5", "https", "https h1"} {
+	for _, scheme := range []string{"socks5", "https", "https h1", "ssh"} {
 		for _, f := range faults {
-			if f.cert != nil && scheme == "socks5" {
+			if f.cert != nil && !strings.HasPrefix(scheme, "https") {
 				continue
 			}
 			fmt.Fprintf(&report, "%s: %s\n", scheme, f.name)

@@ -107,16 +107,36 @@ func servePlain(t *testing.T, h *testnet.Host, addr string, r *relay.Relay) chai
 
 // serveSSH is a server of direct-tcpip that dials by itself, and not by r.
 func serveSSH(t *testing.T, h *testnet.Host, addr string, _ *relay.Relay) chain.Hop {
-	_, key, err := ed25519.GenerateKey(rand.Reader)
+	o := byssh.Options{User: user, Password: password, Pins: []string{startSSH(t, h)}}
+	hop, err := byssh.Hop(addr, o)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return hop
+}
+
+// hostKey is that of all SSH servers here.
+var hostKey = sync.OnceValue(func() ssh.Signer {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		panic(err)
 	}
 	signer, err := ssh.NewSignerFromKey(key)
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
-	cfg := &ssh.ServerConfig{PasswordCallback: func(ssh.ConnMetadata, []byte) (*ssh.Permissions, error) { return nil, nil }}
-	cfg.AddHostKey(signer)
+	return signer
+})
+
+// startSSH starts a server for the user at port 1080 of h, and returns the fingerprint of its key.
+func startSSH(t *testing.T, h *testnet.Host) string {
+	cfg := &ssh.ServerConfig{PasswordCallback: func(c ssh.ConnMetadata, said []byte) (*ssh.Permissions, error) {
+		if c.User() != user || string(said) != password {
+			return nil, errors.New("no")
+		}
+		return nil, nil
+	}}
+	cfg.AddHostKey(hostKey())
 	var (
 		mu    sync.Mutex
 		conns []net.Conn
@@ -134,6 +154,7 @@ func serveSSH(t *testing.T, h *testnet.Host, addr string, _ *relay.Relay) chain.
 		mu.Unlock()
 		_, chans, reqs, err := ssh.NewServerConn(c, cfg)
 		if err != nil {
+			_ = c.Close()
 			return
 		}
 		go ssh.DiscardRequests(reqs)
@@ -141,12 +162,7 @@ func serveSSH(t *testing.T, h *testnet.Host, addr string, _ *relay.Relay) chain.
 			go forward(t, h, ch)
 		}
 	})
-	o := byssh.Options{User: "alice", Password: "x", Pins: []string{ssh.FingerprintSHA256(signer.PublicKey())}}
-	hop, err := byssh.Hop(addr, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return hop
+	return ssh.FingerprintSHA256(hostKey().PublicKey())
 }
 
 func forward(t *testing.T, h *testnet.Host, c ssh.NewChannel) {
