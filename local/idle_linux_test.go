@@ -80,7 +80,8 @@ func BenchmarkIdle(b *testing.B) {
 	l := testnet.Listen(b)
 	go answer(b, l)
 	for b.Loop() {
-		addr, pid, in := startAlone(b)
+		addr, process, in := startAlone(b)
+		pid := process.Pid
 		c, err := chain.New(&net.Dialer{}, socks.Hop5(addr, socks.HopOptions{Pipeline: socks.On}))
 		if err != nil {
 			b.Fatal(err)
@@ -111,7 +112,7 @@ func BenchmarkIdle(b *testing.B) {
 }
 
 // startAlone starts a byway that ends with b.
-func startAlone(b *testing.B) (addr string, pid int, in io.Writer) {
+func startAlone(b testing.TB) (addr string, process *os.Process, in io.Writer) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), aloneEnv+"=1")
 	cmd.Stderr = os.Stderr
@@ -134,7 +135,7 @@ func startAlone(b *testing.B) (addr string, pid int, in io.Writer) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	return strings.TrimSpace(addr), cmd.Process.Pid, stdin
+	return strings.TrimSpace(addr), cmd.Process, stdin
 }
 
 // openAll opens n tunnels, 32 at once, and exchanges a few bytes in each.
