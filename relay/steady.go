@@ -24,9 +24,9 @@ func (d *direction) moveSteady() (n int64, rerr, werr error) {
 	if _, err := d.steady.ReadSteady(nil); err != nil {
 		return 0, err, nil
 	}
-	b := buffers.Get().(*[bufferSize]byte)
+	b := buffers.Get().(*[room]byte)
 	defer buffers.Put(b)
-	r, rerr := d.steady.ReadSteady(b[:])
+	r, rerr := d.steady.ReadSteady(b[:bufferSize])
 	if r > 0 {
 		idle, _ := d.limits()
 		_ = d.dst.SetWriteDeadline(idle.Add(d.idle))
