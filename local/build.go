@@ -66,7 +66,8 @@ type plan struct {
 	files   map[string][sha256.Size]byte // what hops were made of, by path
 	pauses  *pauses
 	chains  map[string]*chain.Chain
-	direct  chain.Dialer // of what goes direct
+	direct  chain.Dialer        // of what goes direct
+	lookups map[string]*lookups // by the chain that rules have names looked up by
 	table   route.Table
 	paths   []Path
 	lists   map[string]*route.List
@@ -146,7 +147,7 @@ func (p *plan) build(base chain.Dialer, old *plan, log *slog.Logger) error {
 	if p.direct, err = newDirect(p, base, old, log); err != nil {
 		return err
 	}
-	if err := p.rules(c, reach, old); err != nil {
+	if err := p.rules(c, reach, old, log); err != nil {
 		return err
 	}
 	if err := p.forwards(c, reach); err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/byway-proxy/byway/chain"
 	"github.com/byway-proxy/byway/configs"
+	"github.com/byway-proxy/byway/internal/sockets"
 	"github.com/byway-proxy/byway/local/names"
 	"github.com/byway-proxy/byway/relay"
 	"github.com/byway-proxy/byway/route"
@@ -144,7 +145,11 @@ func listenUDP(a net.Addr) (*net.UDPConn, error) {
 	if !ok {
 		return nil, net.UnknownNetworkError(a.Network())
 	}
-	return net.ListenUDP("udp", net.UDPAddrFromAddrPort(at.AddrPort()))
+	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(at.AddrPort()))
+	if err == nil && at.IP.IsUnspecified() {
+		sockets.TellAsked(c)
+	}
+	return c, err
 }
 
 // serve answers until n is deafened.

@@ -3,6 +3,7 @@ package local
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"time"
 
@@ -12,7 +13,7 @@ import (
 )
 
 // rules makes the table of the routes.
-func (p *plan) rules(c *configs.Client, reach map[string]Path, old *plan) error {
+func (p *plan) rules(c *configs.Client, reach map[string]Path, old *plan, log *slog.Logger) error {
 	if err := p.readLists(c, reach, old); err != nil {
 		return err
 	}
@@ -35,7 +36,7 @@ func (p *plan) rules(c *configs.Client, reach map[string]Path, old *plan) error 
 			if !ok {
 				return c.Errorf(table+".lookup", "chain %q is not defined", r.Lookup)
 			}
-			rule.Lookup = &route.Lookup{Via: r.Lookup, Dialer: ch}
+			rule.Lookup = &route.Lookup{Via: r.Lookup, Dialer: p.lookup(r.Lookup, ch, log)}
 			aside := reach[r.Lookup]
 			aside.From, aside.Lookup = path.From, true
 			p.asides = append(p.asides, aside)

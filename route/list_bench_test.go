@@ -54,12 +54,14 @@ func BenchmarkLoad(b *testing.B) {
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	var c *Contents
+	cpu := cpuTime()
 	for b.Loop() {
 		var err error
 		if c, err = ParseList(data, ListOptions{}); err != nil {
 			b.Fatal(err)
 		}
 	}
+	b.ReportMetric((cpuTime()-cpu).Seconds()/float64(b.N), "cpu-s/op")
 	runtime.GC()
 	runtime.ReadMemStats(&after)
 	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/(1<<20), "MB-held")
@@ -95,13 +97,14 @@ func BenchmarkLookup(b *testing.B) {
 		inOrder(all)
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
-			i, in := 0, 0
+			i, in, cpu := 0, 0, cpuTime()
 			for b.Loop() {
 				if c.has(&all[i%len(all)]) {
 					in++
 				}
 				i++
 			}
+			b.ReportMetric(float64(cpuTime()-cpu)/float64(b.N), "cpu-ns/op")
 			if i > 1000 && (in == 0 || in == i) {
 				b.Errorf("%d of %d are in", in, i)
 			}

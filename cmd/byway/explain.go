@@ -21,15 +21,18 @@ import (
 
 func explainCommand() *cobra.Command {
 	var file, user, listener, client, network, at string
+	var asDNS bool
 	c := &cobra.Command{
-		Use:   "explain [-c FILE] HOST:PORT",
+		Use:   "explain [-c FILE] HOST:PORT, or --dns NAME",
 		Short: "Tell where a request would go, and by which rule, without any traffic",
 		Long: "Tell which rule decides of a request, where it leads hop by hop, where the name would be\n" +
 			"resolved, and which fields plain HTTP would lose. Nothing is sent, and nothing is looked up.\n" +
 			"The request comes from 127.0.0.1 to the first listener of the file, now, unless told\n" +
-			"otherwise.",
+			"otherwise.\n" +
+			"With --dns, tell what a [[dns]] listener would answer about a name, and whom it would ask.",
 		Example: "  byway explain www.example.org:443\n" +
-			"  byway explain -c byway.toml --user alice --at 'Sat 22:30' 192.0.2.7:25",
+			"  byway explain -c byway.toml --user alice --at 'Sat 22:30' 192.0.2.7:25\n" +
+			"  byway explain --dns www.example.org",
 		Args: cobra.ExactArgs(1),
 	}
 	c.Flags().StringVarP(&file, "config", "c", "byway.toml", "configuration file")
@@ -38,6 +41,7 @@ func explainCommand() *cobra.Command {
 	c.Flags().StringVar(&client, "client", "127.0.0.1", "the client's address")
 	c.Flags().StringVar(&network, "network", "tcp", "tcp or udp")
 	c.Flags().StringVar(&at, "at", "", "when: 2006-01-02T15:04:05Z, \"2006-01-02 15:04\", 15:04 or \"Mon 15:04\"")
+	c.Flags().BoolVar(&asDNS, "dns", false, "tell what a DNS listener would answer about a name")
 	_ = c.MarkFlagFilename("config", "toml")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		when, err := parseTime(at, time.Now())
@@ -50,6 +54,9 @@ func explainCommand() *cobra.Command {
 		from, err := netip.ParseAddr(client)
 		if err != nil {
 			return fmt.Errorf("--client: %q is not an address", client)
+		}
+		if asDNS {
+			return explainDNS(c.OutOrStdout(), file, args[0], listener, from, when)
 		}
 		_, port, err := net.SplitHostPort(args[0])
 		if n, perr := strconv.ParseUint(port, 10, 16); err != nil || perr != nil || n == 0 {

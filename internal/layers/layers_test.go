@@ -26,7 +26,7 @@ var allowed = map[string][]string{
 	"local/lists":  {"chain", "route"},
 	"local":        {"chain", "relay", "socks", "httpproxy", "hop", "hop/ssh", "route", "configs", "local/lists", "internal/datagram", "internal/eyeballs", "internal/deadline", "internal/dnsask", "internal/sockets", "internal/control", "internal/status", "local/users", "local/names"},
 	"local/users":  {},
-	"local/names":  {"chain", "relay"},
+	"local/names":  {"chain", "relay", "internal/sockets"},
 	"egress":       {"chain", "relay", "httpproxy", "internal/eyeballs", "masque", "hop", "route", "configs", "internal/dnsask", "internal/gauge", "egress/users", "egress/front", "egress/front/place", "egress/front/upstream"},
 	"egress/users": {},
 	"configs":      {},
@@ -83,7 +83,7 @@ var outside = map[string][]string{
 	"internal/h2":      {"golang.org/x/net/http2/hpack"},
 	"internal/probe":   {"golang.org/x/net/http2/hpack"},
 	"internal/netlab":  {"golang.org/x/sys/unix"},
-	"internal/sockets": {"golang.org/x/sys/unix"},
+	"internal/sockets": {"golang.org/x/sys/unix", "golang.org/x/net/ipv4", "golang.org/x/net/ipv6"},
 }
 
 type pkg struct {

@@ -51,6 +51,7 @@ var ways = map[string]map[string]string{
 		"internal/sockets/listen_unix.go": "whether a socket that is in the way is served",
 		"cmd/byway/check.go":              "the base; never dialled with",
 		"cmd/byway/explain.go":            "the base; never dialled with",
+		"cmd/byway/explain_dns.go":        "the base; never dialled with",
 		"cmd/byway/run.go":                "the base",
 		"cmd/byway/doctor.go":             "the base: the chains are dialled to examine them",
 		"cmd/byway/demo.go":               "the base and the egress of the demonstration",

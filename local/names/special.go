@@ -51,6 +51,13 @@ func withRanges(zones map[string]string) map[string]string {
 	return zones
 }
 
+// Special returns the zone that nobody else is asked about in which name is, and where that is
+// laid down; "" and "" if it is in none.
+func Special(name string) (zone, why string) {
+	zone = specialZone(dns.Fqdn(strings.ToLower(name)))
+	return strings.TrimSuffix(zone, "."), special[zone]
+}
+
 // specialZone returns the zone of special that a name in lower case is in, or "".
 func specialZone(name string) string {
 	for at, end := 0, false; !end; at, end = dns.NextLabel(name, at) {
