@@ -70,17 +70,20 @@ func TestExplainIsWhatHappens(t *testing.T) {
 			dialled = append(dialled, addr)
 			return nil, io.ErrUnexpectedEOF
 		})
-		text := randomRoutes(rnd, hop)
+		text := randomRoutes(rnd, hop) + one(rnd, "", standInDNS)
 		s, err := New(parseWith(t, text, "w.b.example\n203.0.113.0/24\n"), base, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
+		a4, _, _ := s.stand.Give("a.example", nil)
+		_, b6, _ := s.stand.Give("w.b.example", nil)
 		var decided relay.Decision
 		s.relay.Trace = &relay.Trace{Failed: func(_ relay.Request, d relay.Decision, _ error) { decided = d }}
 		for range 50 {
 			q := relay.Request{
 				Network: "tcp", User: one(rnd, "", "alice", "bob"), Client: &net.TCPAddr{IP: net.ParseIP(one(rnd, "10.0.0.1", "127.0.0.1"))},
-				Addr: one(rnd, "a.example", "W.a.example.", "w.b.example", "b.test", "192.0.2.9", "0xcb007109", "203.0.113.9", "a..b") + ":" + one(rnd, "1", "2", "3"),
+				Addr: one(rnd, "a.example", "W.a.example.", "w.b.example", "b.test", "192.0.2.9", "0xcb007109", "203.0.113.9", "a..b",
+					a4.String(), "["+b6.String()+"]", "198.18.0.1", "0xc6120001") + ":" + one(rnd, "1", "2", "3"),
 			}
 			e := s.Explain(q, time.Now())
 			if len(dialled) > 0 {
@@ -96,7 +99,7 @@ func TestExplainIsWhatHappens(t *testing.T) {
 			case to == configs.Direct && e.Decision.Addr != "":
 				want = []string{e.Decision.Addr}
 			case to == configs.Direct:
-				want = []string{q.Addr}
+				want = []string{q.Meant(e.Decision).Addr}
 			default:
 				want = []string{hop}
 			}
@@ -105,11 +108,14 @@ func TestExplainIsWhatHappens(t *testing.T) {
 				t.Fatalf("%s\n%+v\nexplained as %+v\ndecided %+v, dialled %q, want %q", text, q, e, decided, dialled, want)
 			}
 			seen[decided.Via]++
+			if decided.Target != "" {
+				seen["by stand-in"]++
+			}
 			dialled = nil
 		}
 		_ = s.Close()
 	}
-	if seen["direct"] < 500 || seen["c"] < 500 || seen["d"] < 500 || seen["block"] < 500 {
+	if seen["direct"] < 500 || seen["c"] < 500 || seen["d"] < 500 || seen["block"] < 500 || seen["by stand-in"] < 200 {
 		t.Errorf("too few of a kind: %v", seen)
 	}
 }

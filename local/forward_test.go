@@ -17,6 +17,7 @@ import (
 
 	"github.com/byway-proxy/byway/chain"
 	"github.com/byway-proxy/byway/internal/datagram"
+	"github.com/byway-proxy/byway/internal/sockets"
 	"github.com/byway-proxy/byway/internal/testnet"
 	"github.com/byway-proxy/byway/relay"
 )
@@ -164,7 +165,7 @@ func TestFlowConforms(t *testing.T) {
 		}
 		far := clientOf(t, n, "192.0.2.9")
 		u := newUDPForward(socket, &relay.Request{}, &relay.Relay{})
-		f := &udpFlow{of: u, client: netip.MustParseAddrPort(far.LocalAddr().String())}
+		f := &udpFlow{of: u, client: sockets.Caller{Addr: netip.MustParseAddrPort(far.LocalAddr().String())}}
 		u.flows[f.client] = f
 		done := make(chan struct{})
 		go func() {

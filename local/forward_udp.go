@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/byway-proxy/byway/internal/datagram"
 	"github.com/byway-proxy/byway/internal/deadline"
+	"github.com/byway-proxy/byway/internal/sockets"
 	"github.com/byway-proxy/byway/relay"
 )
 
@@ -27,14 +27,13 @@ var errFlows = errors.New("too many flows at once; the datagram of a new client 
 
 // A packetConn is the part of *net.UDPConn that a forward uses.
 type packetConn interface {
-	ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error)
-	WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error)
+	sockets.Datagrams
 	LocalAddr() net.Addr
 	Close() error
 }
 
 // A udpForward carries the datagrams that come to its socket, one flow for each
-// client's address. A flow lasts until the relay finds it idle.
+// client's address, and each of ours that it sends to. A flow lasts until the relay finds it idle.
 type udpForward struct {
 	socket  packetConn
 	key     string                        // of the address, as the file has it
@@ -42,7 +41,7 @@ type udpForward struct {
 	relay   *relay.Relay
 
 	mu    sync.Mutex
-	flows map[netip.AddrPort]*udpFlow
+	flows map[sockets.Caller]*udpFlow
 	over  bool
 	wg    sync.WaitGroup
 }
@@ -62,11 +61,14 @@ func openUDP(p *plan, i int) (*net.UDPConn, error) {
 	if err != nil {
 		return nil, p.config.Errorf(key, "cannot be listened on: %w", err)
 	}
+	if at.IP == nil || at.IP.IsUnspecified() {
+		sockets.TellAsked(socket)
+	}
 	return socket, nil
 }
 
 func newUDPForward(socket packetConn, q *relay.Request, r *relay.Relay) *udpForward {
-	u := &udpForward{socket: socket, relay: r, flows: make(map[netip.AddrPort]*udpFlow)}
+	u := &udpForward{socket: socket, relay: r, flows: make(map[sockets.Caller]*udpFlow)}
 	u.request.Store(q)
 	return u
 }
@@ -75,7 +77,7 @@ func newUDPForward(socket packetConn, q *relay.Request, r *relay.Relay) *udpForw
 func (u *udpForward) serve(ctx context.Context) {
 	buf := make([]byte, datagram.Max+1)
 	for pause := time.Duration(0); ; {
-		n, from, err := u.socket.ReadFromUDPAddrPort(buf)
+		n, from, err := sockets.Receive(u.socket, buf)
 		switch {
 		case err == nil:
 			pause = 0
@@ -92,7 +94,7 @@ func (u *udpForward) serve(ctx context.Context) {
 }
 
 // take hands a datagram to the flow of its client, a new one if need be.
-func (u *udpForward) take(ctx context.Context, b []byte, from netip.AddrPort) {
+func (u *udpForward) take(ctx context.Context, b []byte, from sockets.Caller) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	f := u.flows[from]
@@ -114,7 +116,7 @@ func (u *udpForward) take(ctx context.Context, b []byte, from netip.AddrPort) {
 // carry serves a flow to its end.
 func (u *udpForward) carry(ctx context.Context, f *udpFlow) {
 	q := *u.request.Load()
-	q.Client = net.UDPAddrFromAddrPort(f.client)
+	q.Client = net.UDPAddrFromAddrPort(f.client.Addr)
 	p := &forwarded{conn: f, request: q}
 	if err := u.relay.Serve(ctx, p); err != nil && !p.accepted && ctx.Err() == nil {
 		// Whoever keeps sending does not make us dial as often.
@@ -144,7 +146,7 @@ func (u *udpForward) Close() error {
 // A udpFlow is the client's end of a flow, as a conn of one datagram per Read and Write.
 type udpFlow struct {
 	of     *udpForward
-	client netip.AddrPort
+	client sockets.Caller
 	in     datagram.Inbox
 	by     deadline.Deadline // of writing
 }
@@ -168,7 +170,7 @@ func (f *udpFlow) Write(p []byte) (int, error) {
 	if err != nil {
 		return 0, f.opError("write", err)
 	}
-	return f.of.socket.WriteToUDPAddrPort(p, f.client)
+	return f.client.Answer(f.of.socket, p)
 }
 
 func (f *udpFlow) opError(op string, err error) error {
@@ -187,7 +189,7 @@ func (f *udpFlow) Close() error {
 }
 
 func (f *udpFlow) LocalAddr() net.Addr  { return f.of.socket.LocalAddr() }
-func (f *udpFlow) RemoteAddr() net.Addr { return net.UDPAddrFromAddrPort(f.client) }
+func (f *udpFlow) RemoteAddr() net.Addr { return net.UDPAddrFromAddrPort(f.client.Addr) }
 
 func (f *udpFlow) SetDeadline(t time.Time) error {
 	f.by.Set(t)

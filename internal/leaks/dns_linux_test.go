@@ -3,6 +3,7 @@ package leaks
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -98,6 +99,21 @@ func (s *site) questions() {
 		_ = c.Close()
 	}
 	s.asks("127.0.0.1:53", "udp", "afterwards.example", target4)
+}
+
+// directServer has what goes direct resolved by a server that is dead: nobody else is asked.
+func (s *site) directServer() {
+	for _, scheme := range []string{"udp", "tcp", "tls", "https"} {
+		stop := s.run(s.client, fmt.Sprintf("[[listen]]\naddress = \"127.0.0.1:1090\"\n[resolve]\ndirect = \"%s://%s\"\n[[route]]\nto = \"direct\"\n[timeouts]\ndial = \"2s\"\ndrain = \"100ms\"\n",
+			scheme, s.hop.Addr(9)), "127.0.0.1:1090")
+		for name, d := range s.speakers("127.0.0.1:1090") {
+			if name != "socks4" {
+				s.fails(name+" direct, by a dead server", d, "tcp", "a.example:7")
+			}
+		}
+		s.fails("udp direct, by a dead server", s.by(socks.Hop5("127.0.0.1:1090", socks.HopOptions{})), "udp", "a.example:7")
+		stop()
+	}
 }
 
 // standIns asks for addresses that stand for names, and connects to them by every protocol.

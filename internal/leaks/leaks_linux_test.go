@@ -367,6 +367,7 @@ func TestNothingGoesAstray(t *testing.T) {
 	s.commands()
 	s.questions()
 	s.standIns()
+	s.directServer()
 	s.end()
 	for name, d := range s.speakers("127.0.0.1:1080") {
 		s.fails(name+" when hop 1 has gone", d, "tcp", target4+":7")

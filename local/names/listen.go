@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/netip"
 	"sync"
 	"syscall"
 	"time"
@@ -21,41 +20,15 @@ const (
 	largestQuery = 4096
 )
 
-// A PacketConn is the part of *net.UDPConn that a [Server] uses.
-type PacketConn interface {
-	ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error)
-	WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error)
-}
-
-// A messenger is a PacketConn that tells at which of its addresses a datagram came in
-// ([sockets.TellAsked]), as *net.UDPConn.
-type messenger interface {
-	ReadMsgUDPAddrPort(b, oob []byte) (n, oobn, flags int, from netip.AddrPort, err error)
-	WriteMsgUDPAddrPort(b, oob []byte, to netip.AddrPort) (n, oobn int, err error)
-}
-
-// receive reads a datagram into b, and returns what sends its answer.
-func receive(p PacketConn, b []byte) (n int, from netip.AddrPort, send func([]byte), err error) {
-	m, ok := p.(messenger)
-	if !ok {
-		n, from, err = p.ReadFromUDPAddrPort(b)
-		return n, from, func(b []byte) { _, _ = p.WriteToUDPAddrPort(b, from) }, err
-	}
-	var oob [sockets.AskedSize]byte
-	n, size, _, from, err := m.ReadMsgUDPAddrPort(b, oob[:])
-	back := sockets.FromAsked(oob[:size])
-	return n, from, func(b []byte) { _, _, _ = m.WriteMsgUDPAddrPort(b, back, from) }, err
-}
-
 // ServePacket answers what comes to p, until that is closed.
-func (s *Server) ServePacket(p PacketConn) {
+func (s *Server) ServePacket(p sockets.Datagrams) {
 	buf := make([]byte, largestQuery)
 	for pause := time.Duration(0); ; {
-		n, from, send, err := receive(p, buf)
+		n, from, err := sockets.Receive(p, buf)
 		switch {
 		case err == nil:
 			pause = 0
-			s.answer(buf[:n], net.UDPAddrFromAddrPort(from), true, send, func() {})
+			s.answer(buf[:n], net.UDPAddrFromAddrPort(from.Addr), true, func(b []byte) { _, _ = from.Answer(p, b) }, func() {})
 		case errors.Is(err, net.ErrClosed):
 			return
 		case errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EMSGSIZE):
