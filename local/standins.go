@@ -135,6 +135,13 @@ func noStandIns(c *configs.Client) error {
 			dialled[fmt.Sprintf("hop[%d].url", i)] = hop.Addr(h.URL)
 		}
 	}
+	for i := range c.Groups {
+		target := c.Groups[i].Probe.Target
+		if strings.Contains(target, "://") {
+			target = hostOf(target)
+		}
+		dialled[fmt.Sprintf("group[%d].probe.target", i)] = target
+	}
 	for i := range c.Chains {
 		dialled[fmt.Sprintf("chain[%d].dns", i)] = c.Chains[i].DNS
 	}

@@ -299,14 +299,15 @@ func TestStandInsInFile(t *testing.T) {
 			"[[forward]]\nlisten = \"127.0.0.1:0\"\ntarget = \"%s:7\"\nto = \"c\"\n[[route]]\nto = \"c\"\n[[dns]]\nlisten = \"127.0.0.1:0\"\nupstream = \"tcp://%s\"\nvia = \"c\"\n", hop, dns, forward, upstream)
 	}
 	for text, want := range map[string]string{
-		file("198.18.0.1", "192.0.2.1", "a.example", "192.0.2.1"):       `:5:7: hop "h": url: is an address that stands for names`,
-		file("192.0.2.1", "198.19.1.1", "a.example", "192.0.2.1"):       `:9:7: chain "c": dns: is an address`,
-		file("192.0.2.1", "192.0.2.1", "0xc6120001", "192.0.2.1"):       `:12:10: forward[0].target: is an address`,
-		file("192.0.2.1", "192.0.2.1", "a.example", "[fc00::9]"):        `:18:12: dns[0].upstream[0]: is an address`,
-		file("192.0.2.1", "192.0.2.1", "a.example", "[::ffff:c612:1]"):  `:18:12: dns[0].upstream[0]: is an address`,
-		file("192.0.2.1", "192.0.2.1", "a.example", "[fc00:ffff::9]"):   "",
-		file("192.0.2.1", "192.0.2.1", "198.20.0.1", "dns.example"):     "",
-		file("198.17.0.1", "198.20.0.1", "fd00.example", "dns.example"): "",
+		file("198.18.0.1", "192.0.2.1", "a.example", "192.0.2.1"):      `:5:7: hop "h": url: is an address that stands for names`,
+		file("192.0.2.1", "198.19.1.1", "a.example", "192.0.2.1"):      `:9:7: chain "c": dns: is an address`,
+		file("192.0.2.1", "192.0.2.1", "0xc6120001", "192.0.2.1"):      `:12:10: forward[0].target: is an address`,
+		file("192.0.2.1", "192.0.2.1", "a.example", "[fc00::9]"):       `:18:12: dns[0].upstream[0]: is an address`,
+		file("192.0.2.1", "192.0.2.1", "a.example", "[::ffff:c612:1]"): `:18:12: dns[0].upstream[0]: is an address`,
+		file("192.0.2.1", "192.0.2.1", "a.example", "192.0.2.1") + "[[group]]\nname = \"g\"\nmembers = [\"h\"]\nprobe = { target = \"https://198.18.0.1/\" }\n": `:23:20: group "g": probe.target: is an address`,
+		file("192.0.2.1", "192.0.2.1", "a.example", "[fc00:ffff::9]"):                                                                                           "",
+		file("192.0.2.1", "192.0.2.1", "198.20.0.1", "dns.example"):                                                                                             "",
+		file("198.17.0.1", "198.20.0.1", "fd00.example", "dns.example"):                                                                                         "",
 	} {
 		for _, on := range []bool{true, false} {
 			whole := text
