@@ -51,20 +51,19 @@ func (p *Pool) nearest(fit []*Server, w Wish, now time.Time) *Server {
 	if !known {
 		return p.twoChoices(fit, now)
 	}
-	best, second := -1, -1
-	for i, s := range fit {
-		switch {
-		case best < 0 || p.promise(s, w.country, from, now) < p.promise(fit[best], w.country, from, now):
-			best, second = i, best
-		case second < 0 || p.promise(s, w.country, from, now) < p.promise(fit[second], w.country, from, now):
-			second = i
+	best := fit[0]
+	for _, s := range fit[1:] {
+		if p.promise(s, w.country, from, now) < p.promise(best, w.country, from, now) {
+			best = s
 		}
 	}
-	if p.turn++; second >= 0 && p.turn%explored == 0 && mayBeNearer(fit[second], fit[best], w.country, from, now) {
-		return fit[second]
+	if p.turn++; p.turn%explored == 0 {
+		if s := unknown(fit, best, w.country, from, now); s != nil {
+			return s
+		}
 	}
 	// Those of the same region are as near.
-	return p.twoChoices(sameRegion(fit, fit[best]), now)
+	return p.twoChoices(sameRegion(fit, best), now)
 }
 
 // country returns where the client is, as far as that is known.
@@ -140,10 +139,20 @@ func (p *Pool) promise(s *Server, country string, from place.Point, now time.Tim
 	return (believed*guess + n*v.mean) / (believed + n)
 }
 
-// mayBeNearer reports whether s, of which little is known, were nearer than what is seen of best if only the way counted.
-func mayBeNearer(s, best *Server, country string, from place.Point, now time.Time) bool {
+// unknown returns the nearest server of another region of which little is known, and which would answer sooner than best is seen
+// to if only the way counted; nil if there is none.
+func unknown(fit []*Server, best *Server, country string, from place.Point, now time.Time) (found *Server) {
 	v := best.seen[country]
-	return v.weight(now) >= believed/2 && s.seen[country].weight(now) < believed && away(s, from) < v.mean
+	if v.weight(now) < believed/2 {
+		return nil
+	}
+	for _, s := range fit {
+		elsewhere := s != best && (s.Region == "" || s.Region != best.Region)
+		if elsewhere && s.seen[country].weight(now) < believed && away(s, from) < v.mean && (found == nil || away(s, from) < away(found, from)) {
+			found = s
+		}
+	}
+	return found
 }
 
 // saw notes what an answer took. The pool is locked.
