@@ -39,10 +39,15 @@ func TestMeter(t *testing.T) {
 	}
 	exchange := func(c net.Conn, n int) {
 		t.Helper()
-		go func() { _, _ = c.Write(make([]byte, n)) }()
+		wrote := make(chan struct{})
+		go func() {
+			defer close(wrote)
+			_, _ = c.Write(make([]byte, n))
+		}()
 		if _, err := io.CopyN(io.Discard, c, int64(n)); err != nil {
 			t.Fatal(err)
 		}
+		<-wrote // what is counted when a Write returns may come after its echo
 	}
 	q := relay.Request{Network: "tcp", Addr: l.Addr().String()}
 	for _, size := range []int{1, 100_000, 3 << 20} {
