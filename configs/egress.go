@@ -12,7 +12,10 @@ type Egress struct {
 	TLS          EgressTLS        `toml:"tls"`
 	Sites        []Site           `toml:"site,required"`
 	Geo          Geo              `toml:"geo"`
-	Users        []User           `toml:"user"` // at least one, save for the website alone: never an open proxy
+	Users        []EgressUser     `toml:"user"` // at least one, save for the website alone, or with a store: never an open proxy
+	Store        EgressStore      `toml:"store"`
+	Line         Line             `toml:"line"`
+	Control      Control          `toml:"control"`
 	Destinations Destinations     `toml:"destinations"`
 	Timeouts     Timeouts         `toml:"timeouts"`
 	HTTP2        HTTP2            `toml:"http2"`
@@ -63,6 +66,7 @@ type Destinations struct {
 
 func (e *Egress) setDefaults() {
 	e.Timeouts = Timeouts{Handshake: time.Minute, Dial: 30 * time.Second, Idle: 10 * time.Minute, Drain: 30 * time.Second}
+	e.Control.setDefaults()
 	e.Destinations.DenyPorts = []uint16{25, 465, 587}
 	e.HTTP2 = HTTP2{StreamWindow: 16 * MiB, SessionWindow: 32 * MiB, Budget: GiB}
 }

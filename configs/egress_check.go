@@ -21,14 +21,14 @@ func (e *Egress) check(d *decoder) {
 		e.TLS.check(d)
 	}
 	e.checkSites(d)
-	d.users("user", elements(e.Users, func(u User) string { return u.Name }))
+	e.checkUsers(d)
 	e.HTTP2.check(d)
 }
 
 // noTunnels fails if there are no users, unless that is what is wanted.
 func (e *Egress) noTunnels(d *decoder) {
 	switch {
-	case e.front || len(e.Users) > 0 || d.failed["user"]:
+	case e.front || len(e.Users) > 0 || d.failed["user"] || d.has("store"):
 	case d.has("user"):
 		d.fail("user", "is empty; %s", example(reflect.TypeOf(e.Users), "user"))
 	default:

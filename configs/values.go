@@ -75,6 +75,7 @@ type parser struct {
 // parsers holds the types that are strings in the file.
 var parsers = map[reflect.Type]parser{
 	reflect.TypeFor[time.Duration](): {"a duration", `write it with its unit, such as "10s"`, parseDuration},
+	reflect.TypeFor[time.Time]():     {"a string", `write it in "quotes", such as "2027-01-31"`, parseTime},
 	reflect.TypeFor[*url.URL]():      {"a URL", `write it in "quotes"`, parseURL},
 	reflect.TypeFor[netip.Prefix]():  {"a range of addresses", `write it in "quotes", such as "10.1.0.0/16"`, parsePrefix},
 	reflect.TypeFor[Pin]():           {"a pin", `write "sha256/..."`, parsePin},

@@ -217,7 +217,8 @@ func TestFullEgress(t *testing.T) {
 		Listeners: []EgressListener{{Address: "[::]:443"}},
 		TLS:       EgressTLS{Certificate: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")},
 		Sites:     []Site{{SiteAnswer: answer}},
-		Users:     []User{{"alice", NewSecret("hunter2")}},
+		Users:     []EgressUser{{User: User{"alice", NewSecret("hunter2")}}},
+		Control:   Control{Serve: true},
 		Destinations: Destinations{
 			Allow: []netip.Prefix{
 				netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("10.2.3.4/32"),

@@ -18,7 +18,7 @@ import (
 // A Server is an egress. All its fields save the limits are required: without a
 // credential to ask for it does not serve.
 type Server struct {
-	Users       *users.Set
+	Users       *users.Set   // whom tunnels are for, and what they cost; not closed here
 	Site        http.Handler // for everybody else
 	Relay       *relay.Relay // carries the tunnels; its router leads to a [Policy]
 	Certificate tls.Certificate
@@ -67,6 +67,8 @@ func (s *Server) server() (*http.Server, error) {
 	case len(s.Certificate.Certificate) == 0:
 		return nil, errors.New("egress: no certificate")
 	}
+	s.Relay.Account = s.account
+	s.Relay.Router = &userRouter{Router: s.Relay.Router, users: s.Users}
 	h, err := websiteServer(http.HandlerFunc(s.serveHTTP), s.Certificate, s.HeadLimit)
 	if err != nil {
 		return nil, err

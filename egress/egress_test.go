@@ -52,12 +52,19 @@ func start(t testing.TB, p *Policy) (s *Server, addr, token string) {
 
 func startWide(t testing.TB, w Windows, p *Policy) (s *Server, addr, token string) {
 	t.Helper()
-	cert, err := NewCertificate("127.0.0.1")
+	token = users.NewToken()
+	set, err := users.New(map[string]string{"alice": token})
 	if err != nil {
 		t.Fatal(err)
 	}
-	token = users.NewToken()
-	set, err := users.New(map[string]string{"alice": token})
+	s, addr = startUsers(t, set, w, p)
+	return s, addr, token
+}
+
+// startUsers serves an egress for the users of a set.
+func startUsers(t testing.TB, set *users.Set, w Windows, p *Policy) (s *Server, addr string) {
+	t.Helper()
+	cert, err := NewCertificate("127.0.0.1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +83,7 @@ func startWide(t testing.TB, w Windows, p *Policy) (s *Server, addr, token strin
 			t.Errorf("Serve: %v", err)
 		}
 	})
-	return s, l.Addr().String(), token
+	return s, l.Addr().String()
 }
 
 func through(t testing.TB, s *Server, addr, token string) *chain.Chain {

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/byway-proxy/byway/configs"
-	"github.com/byway-proxy/byway/egress/users"
 	"github.com/byway-proxy/byway/relay"
 	"github.com/byway-proxy/byway/route"
 )
@@ -18,20 +17,17 @@ import (
 // system's resolver and dialer. Nothing is listened on yet. Errors have their place
 // in the file.
 func FromConfig(c *configs.Egress, trace *relay.Trace) (*Server, error) {
-	tokens := make(map[string]string, len(c.Users))
-	for _, u := range c.Users {
-		tokens[u.Name] = u.Secret.Reveal()
-	}
-	set, err := users.New(tokens)
-	if err != nil {
-		return nil, c.Errorf("user", "%w", err)
-	}
 	base := &net.Dialer{}
 	site, err := NewWebsite(c, WayBehind{base.DialContext, net.DefaultResolver}, nil)
 	if err != nil {
 		return nil, err
 	}
 	cert, err := certificateOf(c)
+	if err != nil {
+		site.Close()
+		return nil, err
+	}
+	set, err := servedUsers(c)
 	if err != nil {
 		site.Close()
 		return nil, err
@@ -81,8 +77,15 @@ func certificateOf(c *configs.Egress) (tls.Certificate, error) {
 }
 
 // ListenAndServe listens where c says and serves until ctx ends, then drains the
-// tunnels for c's limit. ready is called with the address when it listens.
-func (s *Server) ListenAndServe(ctx context.Context, c *configs.Egress, ready func(net.Addr)) error {
+// tunnels for c's limit, and stores what users have used. ready is called with the address
+// when it listens.
+func (s *Server) ListenAndServe(ctx context.Context, c *configs.Egress, ready func(net.Addr)) (err error) {
+	defer func() { err = errors.Join(err, s.Users.Close()) }()
+	stop, err := s.control(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	l, p, err := listen(ctx, c)
 	if err != nil {
 		return err

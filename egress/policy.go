@@ -49,6 +49,11 @@ func (notAllowed) Is(target error) bool { return target == syscall.EACCES }
 // DialContext connects to addr over tcp. To dnsask.Exit it is itself that answers,
 // with names and addresses in so far as tunnels may lead there, and to gauge.Exit with bytes.
 func (p *Policy) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	return p.dial(ctx, network, addr, nil)
+}
+
+// dial is DialContext within what only, if not nil, allows.
+func (p *Policy) dial(ctx context.Context, network, addr string, only *destinations) (net.Conn, error) {
 	if network != "tcp" {
 		return nil, fmt.Errorf("egress: network %q: %w", network, errors.ErrUnsupported)
 	}
@@ -63,23 +68,24 @@ func (p *Policy) DialContext(ctx context.Context, network, addr string) (net.Con
 		go gauge.Answer(far)
 		return near, nil
 	}
-	host, portText, err := net.SplitHostPort(addr)
+	host, port, err := splitTarget(addr)
 	if err != nil {
 		return nil, err
 	}
-	port, err := strconv.ParseUint(portText, 10, 16)
-	if err != nil || port == 0 || slices.Contains(p.DenyPorts, uint16(port)) {
+	if slices.Contains(p.DenyPorts, port) {
 		return nil, ErrNotAllowed
 	}
 	addrs, err := p.resolve(ctx, host)
 	if err != nil {
 		return nil, err
 	}
-	addrs = slices.DeleteFunc(addrs, func(a netip.Addr) bool { return !p.allowed(a) })
+	addrs = slices.DeleteFunc(addrs, func(a netip.Addr) bool {
+		return !p.allowed(a) || only != nil && !only.allows(host, a, port)
+	})
 	if len(addrs) == 0 {
 		return nil, ErrNotAllowed
 	}
-	return eyeballs.Dial(ctx, p.Base, network, strconv.FormatUint(port, 10), eyeballs.Known(addrs))
+	return eyeballs.Dial(ctx, p.Base, network, strconv.Itoa(int(port)), eyeballs.Known(addrs))
 }
 
 func (p *Policy) resolve(ctx context.Context, host string) ([]netip.Addr, error) {

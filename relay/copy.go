@@ -38,6 +38,8 @@ type pair struct {
 	ways  [2]direction // up, down
 	meter *Meter       // nil if nobody asks
 
+	account Account // may be nil
+
 	// park takes the conns over while every direction rests or has ended. If it
 	// reports false, nothing has happened. It is nil if directions never rest.
 	park func() bool

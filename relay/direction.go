@@ -182,8 +182,19 @@ func (d *direction) move(more bool) (n int64, again bool, rerr, werr error) {
 
 // write writes what was read.
 func (d *direction) write(b []byte) (int64, error) {
+	if d.held() {
+		return d.writeHeld(b)
+	}
+	return d.writeOnce(b)
+}
+
+func (d *direction) writeOnce(b []byte) (int64, error) {
 	d.begin()
-	n, err := d.dst.Write(b)
+	err := d.pass(len(b))
+	n := 0
+	if err == nil {
+		n, err = d.dst.Write(b)
+	}
 	d.end(n > 0)
 	return int64(n), err
 }
@@ -194,7 +205,7 @@ func isTCP(c net.Conn) bool {
 }
 
 func (d *direction) spliceable() (dst, src *net.TCPConn, ok bool) {
-	if runtime.GOOS != "linux" {
+	if runtime.GOOS != "linux" || d.held() {
 		return nil, nil, false
 	}
 	dst, ok1 := d.dst.(*net.TCPConn)
@@ -214,6 +225,7 @@ func (d *direction) splice(dst, src *net.TCPConn) (n int64, rerr, werr error) {
 	_ = src.SetReadDeadline(now.Add(d.slice()))
 	_ = dst.SetWriteDeadline(now.Add(d.slice() + d.idle))
 	n, err := dst.ReadFrom(src)
+	d.passed(n)
 	if n == 0 {
 		d.run = 0
 	}

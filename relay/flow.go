@@ -29,17 +29,17 @@ const hopeless = 8
 // What waits holds no buffer, if the conn is a UDP conn of the operating system (unix) or has a method
 // AwaitRead, which waits until Read has something to return.
 func CopyDatagrams(client, target net.Conn, idle time.Duration) (up, down int64, err error) {
-	return copyDatagrams(client, target, idle, nil)
+	return copyDatagrams(client, target, idle, nil, nil)
 }
 
-func copyDatagrams(client, target net.Conn, idle time.Duration, meter *Meter) (up, down int64, err error) {
-	p := &datagramPair{idle: idle, began: time.Now()}
+func copyDatagrams(client, target net.Conn, idle time.Duration, meter *Meter, account Account) (up, down int64, err error) {
+	p := &datagramPair{idle: idle, began: time.Now(), account: account}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		up = p.carry(target, client, meter.up)
+		up = p.carry(target, client, true, meter.up)
 	}()
-	down = p.carry(client, target, meter.down)
+	down = p.carry(client, target, false, meter.down)
 	<-done
 	return up, down, p.err
 }
@@ -50,6 +50,8 @@ type datagramPair struct {
 	began time.Time
 	moved atomic.Int64 // when a datagram last moved, since began
 	sent  atomic.Int64 // datagrams, in both directions
+
+	account Account // may be nil
 
 	once sync.Once
 	err  error // of what ended the flow; read when both directions have ended
@@ -66,7 +68,7 @@ func (p *datagramPair) idleAt() time.Time {
 
 // carry moves datagrams from src to dst until the flow ends, and then ends it for
 // the other direction.
-func (p *datagramPair) carry(dst, src net.Conn, measure func(int64)) (total int64) {
+func (p *datagramPair) carry(dst, src net.Conn, up bool, measure func(int64)) (total int64) {
 	var fault error
 	defer func() {
 		if fault != nil {
@@ -82,6 +84,13 @@ func (p *datagramPair) carry(dst, src net.Conn, measure func(int64)) (total int6
 	failures, sent := 0, int64(0)
 	for {
 		b, err := in.read()
+		if err == nil && p.account != nil {
+			if err := p.account.Pass(up, len(b)); err != nil {
+				in.release()
+				p.note(err)
+				return total
+			}
+		}
 		switch n := len(b); {
 		case err == nil:
 			_, err = dst.Write(b)
@@ -129,7 +138,7 @@ func (p *datagramPair) extend(dst, src net.Conn) {
 
 // carryDatagrams carries the flow t to its end.
 func (t *tunnel) carryDatagrams(client, target net.Conn) error {
-	up, down, err := copyDatagrams(client, target, t.relay.flowIdleLimit(), t.meter)
+	up, down, err := copyDatagrams(client, target, t.relay.flowIdleLimit(), t.meter, t.account)
 	t.up, t.down, t.err = t.up+up, down, err
 	t.close()
 	return err

@@ -72,5 +72,8 @@ func (t *tunnel) settle(first *chain.FirstData, conn net.Conn) (rest []byte, err
 		return nil, err
 	}
 	t.up = int64(sent)
+	if t.account != nil && sent > 0 {
+		t.account.Passed(true, t.up)
+	}
 	return rest, nil
 }

@@ -24,7 +24,13 @@ func (r *Relay) begin(q Request, d Decision) (*tunnel, error) {
 		return nil, ErrBlocked
 	}
 	t := &tunnel{relay: r, request: q, decision: d, began: time.Now()}
-	if err := r.live.add(t); err != nil {
+	err := r.live.add(t)
+	if err == nil {
+		if err = t.charge(); err != nil {
+			r.live.remove(t)
+		}
+	}
+	if err != nil {
 		r.Trace.failed(q, d, err)
 		return nil, err
 	}
@@ -78,6 +84,7 @@ func (t *tunnel) fail(err error) {
 	t.ended = true
 	defer t.relay.live.remove(t)
 	t.lease.Release()
+	t.settleAccount()
 	t.relay.Trace.failed(t.request, t.decision, err)
 }
 

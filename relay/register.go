@@ -19,8 +19,9 @@ type tunnel struct {
 	cancel   atomic.Pointer[context.CancelFunc] // ends the dial
 	lease    chain.Lease                        // groups count the tunnel by it
 
-	meter    *Meter // nil if nobody asks
-	up, down int64  // bytes; set when the copy has ended, but for those that went along with the request
+	meter    *Meter  // nil if nobody asks
+	account  Account // nil if there is none
+	up, down int64   // bytes; set when the copy has ended, but for those that went along with the request
 	err      error
 	opened   bool // the Trace was told so
 	ended    bool // so that it has been, or is being, told of the end
@@ -36,7 +37,7 @@ type tunnel struct {
 // the system can wait for both of them.
 func (t *tunnel) pair(client, target net.Conn) *pair {
 	p := newPair(client, target, t.relay.idleLimit())
-	p.meter = t.meter
+	p.meter, p.account = t.meter, t.account
 	if p.rest = t.relay.rest; p.rest == 0 {
 		p.rest = restAmong(t.relay.live.carried())
 	}
@@ -75,6 +76,7 @@ func (t *tunnel) close() {
 	t.ended = true
 	defer t.relay.live.remove(t)
 	t.lease.Release()
+	t.settleAccount()
 	t.relay.Trace.closed(t.request, t.decision, Stats{
 		Up: t.up, Down: t.down, Lasted: time.Since(t.began), Err: t.err,
 	})
@@ -229,10 +231,16 @@ func (d *dialed) Read(p []byte) (int, error) {
 	n, err := d.Conn.Read(p)
 	d.down.Add(int64(n))
 	d.t.meter.down(int64(n))
+	if e := d.pass(false, n); e != nil {
+		return 0, e
+	}
 	return n, err
 }
 
 func (d *dialed) Write(p []byte) (int, error) {
+	if err := d.pass(true, len(p)); err != nil {
+		return 0, err
+	}
 	n, err := d.Conn.Write(p)
 	d.up.Add(int64(n))
 	d.t.meter.up(int64(n))

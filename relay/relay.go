@@ -114,6 +114,11 @@ type Relay struct {
 	// beyond is refused with [ErrLimit].
 	Limit, ClientLimit int
 
+	// Account, if not nil, is asked before each tunnel or flow is dialled: an error
+	// refuses it, and an Account is charged with what it moves. end, which may be called from
+	// anywhere at any time, ends it at once.
+	Account func(q Request, end func()) (Account, error)
+
 	// Trace is told what happens; it may be nil.
 	Trace *Trace
 

@@ -41,6 +41,7 @@ func (r *Relay) Resolve(ctx context.Context, q Request, host string) (string, er
 		t.fail(err)
 		return "", err
 	}
+	t.settleAccount()
 	r.live.remove(t)
 	return got, nil
 }

@@ -27,7 +27,7 @@ var allowed = map[string][]string{
 	"local":        {"chain", "relay", "socks", "httpproxy", "hop", "hop/ssh", "route", "configs", "local/lists", "internal/datagram", "internal/eyeballs", "internal/deadline", "internal/dnsask", "internal/sockets", "internal/control", "internal/status", "local/users", "local/names"},
 	"local/users":  {},
 	"local/names":  {"chain", "relay", "internal/sockets"},
-	"egress":       {"chain", "relay", "httpproxy", "internal/eyeballs", "masque", "hop", "route", "configs", "internal/dnsask", "internal/gauge", "egress/users", "egress/front", "egress/front/place", "egress/front/upstream"},
+	"egress":       {"chain", "relay", "httpproxy", "internal/eyeballs", "masque", "hop", "route", "configs", "internal/dnsask", "internal/gauge", "internal/control", "egress/users", "egress/front", "egress/front/place", "egress/front/upstream"},
 	"egress/users": {},
 	"configs":      {},
 	"cmd/byway":    {"*"},
@@ -67,6 +67,7 @@ var outside = map[string][]string{
 	"local/lists":     {"golang.org/x/crypto/blake2b"},
 
 	"egress":       {"golang.org/x/net/http2"},
+	"egress/users": {"go.etcd.io/bbolt", "go.etcd.io/bbolt/errors", "golang.org/x/time/rate"},
 	"egress/front": {"golang.org/x/net/http/httpguts", "golang.org/x/net/http2", "github.com/andybalholm/brotli", "github.com/klauspost/compress/gzip", "github.com/klauspost/compress/zstd"},
 
 	"socks":     {"github.com/armon/go-socks5"},
@@ -77,7 +78,7 @@ var outside = map[string][]string{
 	"hop":       {"golang.org/x/net/proxy"},
 	"hop/ssh":   {"golang.org/x/crypto/ssh", "golang.org/x/crypto/ssh/agent", "golang.org/x/crypto/ssh/knownhosts"},
 
-	"cmd/byway": {"charm.land/bubbletea/v2", "github.com/spf13/cobra", "github.com/lmittmann/tint", "golang.org/x/term"},
+	"cmd/byway": {"charm.land/bubbletea/v2", "github.com/spf13/cobra", "github.com/lmittmann/tint", "golang.org/x/term", "rsc.io/qr"},
 
 	"internal/status":  {"github.com/prometheus/client_golang/prometheus", "github.com/prometheus/client_golang/prometheus/collectors", "github.com/prometheus/client_golang/prometheus/promhttp"},
 	"internal/h2":      {"golang.org/x/net/http2/hpack"},
