@@ -88,6 +88,11 @@ func startUsers(t testing.TB, set *users.Set, w Windows, p *Policy) (s *Server, 
 
 func through(t testing.TB, s *Server, addr, token string) *chain.Chain {
 	t.Helper()
+	return throughAs(t, s, addr, "alice", token)
+}
+
+func throughAs(t testing.TB, s *Server, addr, user, token string) *chain.Chain {
+	t.Helper()
 	sum, err := PinSum(s.Certificate)
 	if err != nil {
 		t.Fatal(err)
@@ -95,7 +100,7 @@ func through(t testing.TB, s *Server, addr, token string) *chain.Chain {
 	cfg := &tls.Config{}
 	httpproxy.PinSPKI(cfg, sum)
 	c, err := chain.New(testnet.Only(t, &net.Dialer{}, addr),
-		httpproxy.HopTLS(addr, httpproxy.HopOptions{User: "alice", Password: token, TLS: cfg}))
+		httpproxy.HopTLS(addr, httpproxy.HopOptions{User: user, Password: token, TLS: cfg}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -189,4 +191,75 @@ func TestUsersOfServer(t *testing.T) {
 	if _, err := c.DialContext(t.Context(), "tcp", target); err == nil {
 		t.Error("a tunnel of a user who is disabled")
 	}
+}
+
+// TestFairShares: of a line that is full, a user with one tunnel has at least 90 % of its fair share
+// beside one with 40, over a real network.
+func TestFairShares(t *testing.T) {
+	l := testnet.Listen(t)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				for {
+					if _, err := c.Write(make([]byte, 64<<10)); err != nil {
+						return
+					}
+				}
+			}()
+		}
+	}()
+	tokens := map[string]string{"greedy": users.NewToken(), "one": users.NewToken()}
+	var declared []users.User
+	for name, token := range tokens {
+		declared = append(declared, users.User{Name: name, Tokens: []users.Token{{Hash: users.HashOf(token)}}})
+	}
+	set, err := users.Open(declared, users.Options{Line: users.NewLine(8 << 20)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, addr := startUsers(t, set, Windows{}, &Policy{Resolver: forbidden{t}, Base: &net.Dialer{}, Allow: prefixes("127.0.0.1/32")})
+	var got [2]atomic.Int64
+	var wg sync.WaitGroup
+	var conns []net.Conn
+	for i, name := range []string{"greedy", "one"} {
+		n := 1
+		if name == "greedy" {
+			n = 40
+		}
+		c := throughAs(t, s, addr, name, tokens[name])
+		for range n {
+			conn, err := c.DialContext(t.Context(), "tcp", l.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			conns = append(conns, conn)
+			wg.Go(func() {
+				buf := make([]byte, 16<<10)
+				for {
+					k, err := conn.Read(buf)
+					got[i].Add(int64(k))
+					if err != nil {
+						return
+					}
+				}
+			})
+		}
+	}
+	before := [2]int64{got[0].Load(), got[1].Load()}
+	for got[0].Load()+got[1].Load() < before[0]+before[1]+16<<20 {
+		time.Sleep(10 * time.Millisecond)
+	}
+	greedy, one := got[0].Load()-before[0], got[1].Load()-before[1]
+	if fair := (greedy + one) / 2; one < fair*9/10 {
+		t.Errorf("one has %d of a fair %d, the greedy %d", one, fair, greedy)
+	}
+	for _, c := range conns {
+		_ = chain.Abort(c)
+	}
+	wg.Wait()
 }

@@ -249,8 +249,19 @@ func checkEgress(w io.Writer, file string) error {
 		return err
 	}
 	_, err = fmt.Fprintf(w, "listen  %s for %s; everybody else sees the website\nok      %s\n",
-		cfg.Listeners[0].Address, countUsers(len(cfg.Users)), file)
+		cfg.Listeners[0].Address, usersOf(cfg), file)
 	return err
+}
+
+func usersOf(cfg *configs.Egress) string {
+	switch n := len(cfg.Users); {
+	case cfg.Store.File == "":
+		return countUsers(n)
+	case n == 0:
+		return "the users of " + cfg.Store.File
+	default:
+		return countUsers(n) + " and those of " + cfg.Store.File
+	}
 }
 
 func countUsers(n int) string {

@@ -36,7 +36,7 @@ func egressCommand() *cobra.Command {
 			return err
 		}
 		return s.ListenAndServe(c.Context(), cfg, func(a net.Addr) {
-			attrs := []any{"address", a.String(), "users", len(cfg.Users)}
+			attrs := []any{"address", a.String(), "users", len(s.Users.List())}
 			if cfg.TLS.Certificate == "" {
 				// Made on the spot: clients know it by its pin.
 				if pin, err := egress.Pin(s.Certificate); err == nil {

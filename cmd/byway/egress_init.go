@@ -23,10 +23,10 @@ func egressInitCommand() *cobra.Command {
 	var o initOptions
 	c := &cobra.Command{
 		Use:   "init --domain NAME",
-		Short: "Write a configuration, a token and what the client needs",
-		Long: "Write egress.toml, a token, a certificate made on the spot and a page to begin with,\n" +
-			"and print what goes into the client's configuration. Files that exist are never\n" +
-			"overwritten.",
+		Short: "Write a configuration, and make a first user with a link to join by",
+		Long: "Write egress.toml, a certificate made on the spot and a page to begin with, make a user,\n" +
+			"and print the link by which a client joins, also as a QR code. Files that exist are\n" +
+			"never overwritten.",
 		Example: "  byway egress init --domain my.example.org && byway egress",
 		Args:    cobra.NoArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return initEgress(c.OutOrStdout(), o) },
@@ -40,36 +40,27 @@ func egressInitCommand() *cobra.Command {
 }
 
 func initEgress(w io.Writer, o initOptions) error {
-	host, port, err := net.SplitHostPort(o.listen)
-	if err != nil {
+	if _, port, err := net.SplitHostPort(o.listen); err != nil {
 		return fmt.Errorf("--listen: %w; write host:port or :port", err)
+	} else if port == "0" {
+		return errors.New("--listen: with port 0 nobody would know the port; write one")
 	}
-	_ = host
 	config := filepath.Join(o.dir, egressConfig)
-	tokenName := o.user + ".token"
-	text := fmt.Sprintf(initConfig, quote(o.listen), quote(o.domain), quote(o.domain), quote(o.user), quote(tokenName))
-	token := users.NewToken()
-	if filepath.Base(tokenName) != tokenName {
+	linkName := filepath.Join(o.dir, o.user+".link")
+	if filepath.Dir(linkName) != filepath.Clean(o.dir) {
 		return fmt.Errorf("--user %q cannot be the name of a file", o.user)
 	}
-	if err := os.MkdirAll(o.dir, 0o755); err != nil {
-		return err
+	files := []struct{ name, text string }{
+		{config, fmt.Sprintf(initConfig, quote(o.listen), quote(o.domain), quote(o.domain))},
+		{filepath.Join(o.dir, "site", "index.html"), initPage},
 	}
-	files := []struct {
-		name, text string
-		mode       fs.FileMode
-	}{
-		{filepath.Join(o.dir, tokenName), token + "\n", 0o600},
-		{config, text, 0o644},
-		{filepath.Join(o.dir, "site", "index.html"), initPage, 0o644},
-	}
-	for _, f := range files {
-		if _, err := os.Lstat(f.name); err == nil {
-			return fmt.Errorf("%s exists already; nothing was written", f.name)
+	for _, name := range []string{files[0].name, files[1].name, linkName, filepath.Join(o.dir, "state", "users.db")} {
+		if _, err := os.Lstat(name); err == nil {
+			return fmt.Errorf("%s exists already; nothing was written", name)
 		}
 	}
 	for _, f := range files {
-		if err := writeNew(f.name, f.text, f.mode); err != nil {
+		if err := writeNew(f.name, f.text, 0o644); err != nil {
 			return err
 		}
 	}
@@ -78,30 +69,27 @@ func initEgress(w io.Writer, o initOptions) error {
 	if err != nil {
 		return err
 	}
-	cert, err := egress.MadeCertificate(cfg.TLS.State, cfg.TLS.Names)
+	l, err := (&linkOptions{}).link(cfg)
 	if err != nil {
 		return err
 	}
-	pin, err := egress.Pin(cert)
+	set, err := egress.OpenUsers(cfg)
 	if err != nil {
 		return err
 	}
-	target := url.URL{Scheme: "https", Host: net.JoinHostPort(o.domain, port)}
-	if port == "443" {
-		target.Host = o.domain
-		if net.ParseIP(o.domain) != nil && net.ParseIP(o.domain).To4() == nil {
-			target.Host = "[" + o.domain + "]"
-		}
-	}
-	linkName := o.user + ".link"
-	link := target
-	link.User = url.UserPassword(o.user, token)
-	if err := writeNew(filepath.Join(o.dir, linkName), link.String()+"#pin="+pin+"\n", 0o600); err != nil {
+	token, err := set.Add(users.User{Name: o.user})
+	if err = errors.Join(err, set.Close()); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(w, initReport, config, filepath.Join(o.dir, tokenName), filepath.Join(o.dir, linkName),
-		filepath.Join(o.dir, "site"), quote(o.domain), quote(target.String()), quote(o.user), quote(tokenName), quote(pin),
-		configFlag(config), linkName)
+	l.hop.User = url.UserPassword(o.user, token)
+	if err := writeNew(linkName, l.String()+"\n", 0o600); err != nil {
+		return err
+	}
+	code, err := qrCode(l.String())
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, initReport, config, linkName, filepath.Join(o.dir, "site"), l, code, configFlag(config), l)
 	return err
 }
 
@@ -139,9 +127,9 @@ state = "state"
 host = %s
 root = "site"
 
-[[user]]
-name = %s
-secret = { file = %s }
+# Users are made by "byway user", and kept here.
+[store]
+file = "state/users.db"
 `
 
 const initPage = `<!doctype html>
@@ -153,21 +141,15 @@ const initPage = `<!doctype html>
 `
 
 const initReport = `wrote %s
-      %s (the token; keep it secret)
-      %s (the same as a proxy URL; keep it secret)
+      %s (the link below; it has the token: remove it when you have joined)
       %s (the website: put your own there)
 
-For the client's configuration, with the token file beside it:
+The link, for one client, and a proxy URL to curl and browsers, too:
 
-    [[hop]]
-    name = %s
-    url = %s
-    user = %s
-    secret = { file = %s }
+    %s
 
-    [hop.tls]
-    pin = %s
-
-Next, here:             byway egress%s
-or on the client alone: byway run --via "$(cat %s)"
+%s
+Next, here:       byway egress%s
+on the client:    byway join '%s'
+                  byway run
 `

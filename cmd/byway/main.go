@@ -57,7 +57,7 @@ func rootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(runCommand(), egressCommand(), demoCommand(), checkCommand(), explainCommand(), newidCommand(), reloadCommand(), doctorCommand(), topCommand(),
+	root.AddCommand(runCommand(), egressCommand(), demoCommand(), checkCommand(), explainCommand(), newidCommand(), userCommand(), joinCommand(), reloadCommand(), doctorCommand(), topCommand(),
 		passwdCommand(), frontCommand(), versionCommand())
 	for _, more := range extra {
 		root.AddCommand(more(root))

@@ -44,6 +44,8 @@ func TestMain(m *testing.M) {
 //	                    ADDR, and print what TARGET says to it, or the reply that refuses
 //	hold ADDR [TARGET]  keep a connection to ADDR, silent, or with a tunnel to TARGET
 //	                    that it was asked for by CONNECT
+//	ends                what is held is ended by the other side, within a second
+//	site NAME           set $NAME to the address of a website that says hello
 //	release             close what is held
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -58,6 +60,8 @@ func TestScripts(t *testing.T) {
 			"udpecho":    udpEcho,
 			"udp":        sendUDP,
 			"hold":       hold,
+			"ends":       ends,
+			"site":       site,
 			"release":    release,
 		},
 		Setup: func(e *testscript.Env) error {

@@ -1,19 +1,16 @@
 package main
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/byway-proxy/byway/configs"
-	"github.com/byway-proxy/byway/hop"
 	"github.com/byway-proxy/byway/internal/control"
 	"github.com/byway-proxy/byway/local"
 )
@@ -22,12 +19,12 @@ func runCommand() *cobra.Command {
 	var file, listen string
 	var via []string
 	c := &cobra.Command{
-		Use:   "run (-c FILE | --via URL,URL)",
+		Use:   "run [-c FILE | --via URL,URL]",
 		Short: "Serve local apps",
-		Long: "Serve local apps, as a configuration file says, or through the hops of --via, the\n" +
-			"nearest first. A URL is socks5://, socks4a://, socks4://, http://, https:// or h3://,\n" +
-			"with user:password@ where the hop asks for it; #pin=sha256/… behind an https or h3\n" +
-			"URL names the key that the hop must have. Hops by ssh:// or at a unix socket are for\n" +
+		Long: "Serve local apps, as a configuration file says (byway.toml, if nothing else is said), or\n" +
+			"through the hops of --via, the nearest first. A URL is socks5://, socks4a://, socks4://, http://, https:// or h3://,\n" +
+			"with user:password@ where the hop asks for it; ?pin=sha256/… behind an https or h3\n" +
+			"URL names the key that the hop must have, and the link of an egress has it. Hops by ssh:// or at a unix socket are for\n" +
 			"configurations.\n" +
 			"URLs on a command line are seen by the machine's other users: keep secrets in files\n" +
 			"named by a configuration.",
@@ -40,12 +37,17 @@ func runCommand() *cobra.Command {
 	c.Flags().StringSliceVar(&via, "via", nil, "URLs of the hops, the nearest first")
 	c.MarkFlagsMutuallyExclusive("config", "via")
 	c.MarkFlagsMutuallyExclusive("config", "listen")
-	c.MarkFlagsOneRequired("config", "via")
 	_ = c.MarkFlagFilename("config", "toml")
 	log := logFlags(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		var cfg *configs.Client
 		var err error
+		if file == "" && len(via) == 0 {
+			if c.Flags().Changed("listen") {
+				return errors.New("--listen stands without --via; give both, or a configuration file")
+			}
+			file = clientConfig
+		}
 		if file != "" {
 			cfg, err = configs.LoadClient(file)
 		} else {
@@ -122,18 +124,24 @@ func clientFrom(listen string, via []string) (*configs.Client, error) {
 	fmt.Fprintf(&b, "[[listen]]\naddress = %s\n", quote(listen))
 	var names []string
 	for i, raw := range via {
-		u, pins, err := splitPins(raw)
+		l, err := parseLink(raw)
 		if err != nil {
 			return nil, fmt.Errorf("--via: URL %d: %w", i+1, err)
 		}
-		name := fmt.Sprintf("%s://%s", u.Scheme, u.Host)
+		name := fmt.Sprintf("%s://%s", l.hop.Scheme, l.hop.Host)
 		if slices.Contains(names, name) {
 			name = fmt.Sprintf("%s (%d)", name, i+1)
 		}
 		names = append(names, name)
-		fmt.Fprintf(&b, "[[hop]]\nname = %s\nurl = %s\n", quote(name), quote(u.String()))
-		if len(pins) > 0 {
-			fmt.Fprintf(&b, "[hop.tls]\npin = [%s]\n", quoteAll(pins))
+		fmt.Fprintf(&b, "[[hop]]\nname = %s\nurl = %s\n", quote(name), quote(l.hop.String()))
+		if len(l.pins) > 0 || l.ech != "" {
+			b.WriteString("[hop.tls]\n")
+		}
+		if len(l.pins) > 0 {
+			fmt.Fprintf(&b, "pin = [%s]\n", quoteAll(l.pins))
+		}
+		if l.ech != "" {
+			fmt.Fprintf(&b, "ech = %s\n", quote(l.ech))
 		}
 	}
 	fmt.Fprintf(&b, "[[chain]]\nname = \"via\"\nhops = [%s]\n[[route]]\nto = \"via\"\n", quoteAll(names))
@@ -148,34 +156,6 @@ func clientFrom(listen string, via []string) (*configs.Client, error) {
 		return nil, errors.New("--listen and --via: " + strings.Join(texts, "; "))
 	}
 	return cfg, err
-}
-
-// splitPins takes "#pin=sha256/…" off an https or h3 URL.
-func splitPins(raw string) (*url.URL, []string, error) {
-	u, err := url.Parse(raw)
-	if err != nil || u.Host == "" {
-		return nil, nil, errors.New("not a URL such as socks5://host:port") // its text could hold a password
-	}
-	fragment := u.EscapedFragment()
-	u.Fragment, u.RawFragment = "", ""
-	if _, err := hop.FromURL(u, hop.Options{}); err != nil {
-		return nil, nil, err
-	}
-	if fragment == "" {
-		return u, nil, nil
-	}
-	var pins []string
-	for part := range strings.SplitSeq(fragment, "&") {
-		pin, ok := strings.CutPrefix(part, "pin=")
-		if !ok {
-			return nil, nil, errors.New("behind # only pin=sha256/… may stand")
-		}
-		if raw, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(pin, "sha256/")); err != nil || len(raw) != 32 {
-			return nil, nil, errors.New("the pin is not sha256/ and 44 characters of base64")
-		}
-		pins = append(pins, pin)
-	}
-	return u, pins, nil
 }
 
 // quote writes s as a TOML string.

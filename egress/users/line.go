@@ -18,6 +18,10 @@ type Line struct{ ways [2]way }
 // lineBurst is for how long a line that has been idle may be ahead of its rate.
 const lineBurst = 10 * time.Millisecond
 
+// lineCredit is how many bytes a user may catch up on who was late for a turn: a single tunnel
+// has its next bytes ready a moment after the last have gone.
+const lineCredit = 256 << 10
+
 // NewLine returns a line of bytes a second, in each direction. It must be positive.
 func NewLine(rate int64) *Line {
 	l := &Line{}
@@ -114,12 +118,16 @@ func (w *way) serve() {
 		}
 		t := q.turns[0]
 		q.turns = q.turns[1:]
-		w.now = max(w.now, q.until)
-		q.until = w.now + t.size
+		start := w.start(q)
+		w.now = max(w.now, start)
+		q.until = start + t.size
 		w.free = w.free.Add(time.Duration(t.size / w.perSecond * float64(time.Second)))
 		close(t.come)
 	}
 }
+
+// start is when, in virtual time, the next turn of q starts.
+func (w *way) start(q *queue) float64 { return max(w.now-lineCredit, q.until) }
 
 // next returns the queue whose first turn starts earliest in virtual time, or nil if none waits. Queues
 // that are empty, and in no debt, are forgotten.
@@ -130,12 +138,12 @@ func (w *way) next() (first *queue) {
 			q.turns = q.turns[1:]
 		}
 		if len(q.turns) == 0 {
-			if q.until <= w.now {
+			if q.until <= w.now-lineCredit {
 				delete(w.queues, user)
 			}
 			continue
 		}
-		if s := max(w.now, q.until); first == nil || s < start {
+		if s := w.start(q); first == nil || s < start {
 			first, start = q, s
 		}
 	}

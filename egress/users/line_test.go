@@ -77,7 +77,7 @@ func TestLineIsNotKept(t *testing.T) {
 			go func() { done <- move(user, 320) }()
 		}
 		for range 2 {
-			if took := <-done; took < 9900*time.Millisecond || took > 10*time.Second {
+			if took := <-done; took < 9700*time.Millisecond || took > 10*time.Second {
 				t.Errorf("5 MiB beside another took %v", took)
 			}
 		}

@@ -44,16 +44,17 @@ type member struct {
 	account
 }
 
-// become makes u, nil for nobody, of m.
-func (m *member) become(u *User) {
+// become makes u, nil for nobody, of m, and returns the tunnels that are to be ended. The set's
+// mu is held.
+func (m *member) become(u *User) (over []*Tunnel) {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	before := m.user
 	m.user = u
 	if m.timer != nil {
 		m.timer.Stop()
 		m.timer = nil
 	}
-	var over []*Tunnel
 	if now := time.Now(); u == nil || !u.standing(now) {
 		over = m.all()
 	} else if !u.Expires.IsZero() {
@@ -67,8 +68,7 @@ func (m *member) become(u *User) {
 	if u != nil && m.spent() {
 		over = m.all()
 	}
-	m.mu.Unlock()
-	end(over)
+	return over
 }
 
 // limiter lets a quarter of a second's bytes pass at once, a piece of 16 KiB at least.

@@ -246,8 +246,9 @@ func (s *Set) put(name string, u *User, revision uint64, declared bool) error {
 			s.bearer[s.mac("bearer", "", t.Hash)] = c
 		}
 	}
+	over := m.become(u) // within the lock, so that what comes later stays
 	s.mu.Unlock()
-	m.become(u)
+	end(over)
 	return nil
 }
 

@@ -18,13 +18,25 @@ type Failure string
 
 func (f Failure) Error() string { return string(f) }
 
+// ErrNobody is what the error of [Ask] is where nobody serves the socket.
+var ErrNobody = errors.New("nobody serves the socket")
+
+// nobody is that of a path.
+type nobody string
+
+func (n nobody) Error() string {
+	return fmt.Sprintf("no byway serves %s; start one, or name its socket", string(n))
+}
+
+func (nobody) Is(target error) bool { return target == ErrNobody }
+
 // Ask has the byway at path do a command, and returns what it says. ctx bounds it all. A
 // [Failure] is the command's own.
 func Ask(ctx context.Context, path, command string, args ...string) (string, error) {
 	c, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return "", fmt.Errorf("no byway serves %s; start one, or name its socket", path)
+		return "", nobody(path)
 	case errors.Is(err, fs.ErrPermission):
 		return "", fmt.Errorf("%s is of another user", path)
 	case err != nil:

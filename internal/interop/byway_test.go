@@ -4,6 +4,7 @@ package interop
 
 import (
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -105,7 +106,11 @@ func chainConfig(peers ...peer) (text string, files map[string]string) {
 // startEgress makes an egress in the folder dir as its manual says, edits its
 // configuration, and runs it.
 func startEgress(dir string, edit func(string) string) (peer, *byway, error) {
-	if err := runQuiet(lab.byway, "egress", "init", "--domain", "127.0.0.1", "--listen", "127.0.0.1:0", "--user", "alice", "--dir", dir); err != nil {
+	addr, _, err := reserved()
+	if err != nil {
+		return peer{}, nil, err
+	}
+	if err := runQuiet(lab.byway, "egress", "init", "--domain", "127.0.0.1", "--listen", addr, "--user", "alice", "--dir", dir); err != nil {
 		return peer{}, nil, err
 	}
 	file := filepath.Join(dir, "egress.toml")
@@ -116,15 +121,20 @@ func startEgress(dir string, edit func(string) string) (peer, *byway, error) {
 	if err := os.WriteFile(file, []byte(edit(string(text))), 0o644); err != nil {
 		return peer{}, nil, err
 	}
-	token, err := os.ReadFile(filepath.Join(dir, "alice.token"))
+	link, err := os.ReadFile(filepath.Join(dir, "alice.link"))
 	if err != nil {
 		return peer{}, nil, err
 	}
+	u, err := url.Parse(strings.TrimSpace(string(link)))
+	if err != nil {
+		return peer{}, nil, err
+	}
+	token, _ := u.User.Password()
 	b, err := startByway("egress", "-v", "-c", file)
 	if err != nil {
 		return peer{}, nil, err
 	}
-	p := peer{name: "egress", scheme: "https", addr: b.addr, user: "alice", secret: strings.TrimSpace(string(token))}
+	p := peer{name: "egress", scheme: "https", addr: b.addr, user: "alice", secret: token}
 	pin := pinText.FindStringSubmatch(b.out.String())
 	if pin == nil {
 		return peer{}, nil, fmt.Errorf("the egress does not tell its pin: %s; %w", b.out.String(), b.stop())
