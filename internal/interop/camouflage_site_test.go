@@ -106,7 +106,7 @@ const reportText = "# What probes see\n\n" +
 	"Written by `go test -tags interop -run TestCamouflage ./internal/interop -camouflage.report docs/camouflage-report.md`;\n" +
 	"the probes are in `internal/interop/testdata/camouflage`.\n\n" +
 	"%d probes were sent to `byway front`, which is an egress without its tunnels, to `byway egress` with the same file, and to Caddy 2.11.9\n" +
-	"with the same folder and certificate. With tunnels and without, byway answered all the same: to the byte, the frame, the TLS record on HTTP/1.1, and the way in\n" +
-	"which the connection ended; save the probes marked `tunnel`, which show a good credential. %d answers are Caddy's, and %d are not:\n\n" +
+	"with the same folder and certificate. With tunnels and without, byway answered all the same: to the byte, the frame, the TLS record on HTTP/1.1, the transport parameters on HTTP/3, and the way in\n" +
+	"which the connection ended; save the probes marked `tunnel`, which show a good credential. %d answers are Caddy's. Not so (%d):\n\n" +
 	"%s\n\n" +
 	"| probe | the answer in short | as Caddy |\n|---|---|---|\n%s\n"

@@ -157,7 +157,7 @@ secret = { file = "alice.token" }
 // probes reads all tables.
 func (l *lookalikes) probes(t *testing.T) (all []probe.Probe) {
 	t.Helper()
-	for _, name := range []string{"tls.txt", "http1.txt", "http2.txt"} {
+	for _, name := range []string{"tls.txt", "http1.txt", "http2.txt", "http3.txt"} {
 		text, err := camouflage.ReadFile("testdata/camouflage/" + name)
 		must(t, err)
 		p, err := probe.Parse(string(text))
@@ -179,16 +179,18 @@ func (l *lookalikes) run(t *testing.T, probes []probe.Probe) [][3]probe.Record {
 			slots <- true
 			wg.Go(func() {
 				defer func() { <-slots }()
+				_, port, _ := net.SplitHostPort(addr)
+				vars := map[string]string{"site": domain, "port": port, "token": l.token, "echo": l.echo}
+				if strings.HasPrefix(p.Name, "h3-") {
+					records[i][k] = lookQUIC(t.Context(), addr, vars, p)
+					return
+				}
 				c, err := net.Dial("tcp", addr)
 				if err != nil {
 					records[i][k].Failed = err.Error()
 					return
 				}
-				_, port, _ := net.SplitHostPort(addr)
-				records[i][k] = probe.Run(c.(*net.TCPConn), probe.Target{
-					Vars:  map[string]string{"site": domain, "port": port, "token": l.token, "echo": l.echo},
-					Quiet: quiet,
-				}, p)
+				records[i][k] = probe.Run(c.(*net.TCPConn), probe.Target{Vars: vars, Quiet: quiet}, p)
 			})
 		}
 	}

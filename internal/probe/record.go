@@ -83,6 +83,11 @@ func lines(b []byte) []string {
 	return all
 }
 
+// Excerpt tells a frame's bytes.
+func Excerpt(frame string, b []byte) string {
+	return fmt.Sprintf("%s %d %s", frame, len(b), excerpt(b))
+}
+
 // excerpt tells bytes: themselves if they are few, or else by their hash.
 func excerpt(b []byte) string {
 	if len(b) <= 256 {

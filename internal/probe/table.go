@@ -33,7 +33,25 @@ var Steps = map[string]string{
 	"h2":      "sends the preface of HTTP/2 and SETTINGS: ID=VALUE …",
 	"headers": "sends HEADERS: STREAM [end] [more] NAME VALUE; NAME VALUE …",
 	"data":    "sends DATA: STREAM [end] TEXT",
+	"h3":      "begins the control stream of HTTP/3: SETTINGS as ID=VALUE …",
+	"uni":     "begins another stream of QUIC in one direction, with bytes: HEX",
+	"raw":     "sends bytes on a stream of QUIC: STREAM HEX",
+	"stop":    "ends a stream of QUIC: STREAM, or STREAM CODE to reset it",
 	"frame":   "sends a frame: TYPE FLAGS STREAM HEX, each of the first three in decimal",
+}
+
+// Expanded returns the steps with what their braces and escapes stand for. It is for those
+// who do them by themselves: [Run] knows nothing of QUIC.
+func (p Probe) Expanded(vars map[string]string) ([]Step, error) {
+	var all []Step
+	for _, s := range p.Steps {
+		rest, err := expand(s.Rest, p.vars, vars)
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %w", s.Line, err)
+		}
+		all = append(all, Step{s.Verb, rest, s.Line})
+	}
+	return all, nil
 }
 
 type item struct{ key, text string }
