@@ -113,6 +113,7 @@ type Hop struct {
 	Secret Secret `toml:"secret"` // with User only
 
 	Pipeline         Pipeline      `toml:"pipeline"`          // default PipelineAuto; of use to socks5 and socks5h
+	Padding          bool          `toml:"padding"`           // the first bytes of tunnels, as NaiveProxy does; of use to https
 	DialTimeout      time.Duration `toml:"dial_timeout"`      // reaching the hop; default 10s
 	HandshakeTimeout time.Duration `toml:"handshake_timeout"` // TLS and the proxy's protocol; default 10s
 	TLS              HopTLS        `toml:"tls"`               // of use to https and h3

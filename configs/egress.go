@@ -53,6 +53,9 @@ type HTTP2 struct {
 	StreamWindow  Size `toml:"stream_window"`  // default 16 MiB
 	SessionWindow Size `toml:"session_window"` // default 32 MiB
 	Budget        Size `toml:"budget"`         // of all sessions together; default 1 GiB, 0 for none
+
+	// Padding takes NaiveProxy's padding from clients that offer it; default true.
+	Padding bool `toml:"padding"`
 }
 
 // Destinations says what tunnels may lead to, beyond the refusal of
@@ -68,7 +71,7 @@ func (e *Egress) setDefaults() {
 	e.Timeouts = Timeouts{Handshake: time.Minute, Dial: 30 * time.Second, Idle: 10 * time.Minute, Drain: 30 * time.Second}
 	e.Control.setDefaults()
 	e.Destinations.DenyPorts = []uint16{25, 465, 587}
-	e.HTTP2 = HTTP2{StreamWindow: 16 * MiB, SessionWindow: 32 * MiB, Budget: GiB}
+	e.HTTP2 = HTTP2{StreamWindow: 16 * MiB, SessionWindow: 32 * MiB, Budget: GiB, Padding: true}
 }
 
 // LoadEgress reads and parses the egress file at path. Its errors are [Errors].

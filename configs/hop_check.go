@@ -33,6 +33,9 @@ func (h *Hop) check(d *decoder, path string) {
 	if h.URL.Scheme != "https" && h.URL.Scheme != "h3" {
 		only("tls", "https and h3")
 	}
+	if h.URL.Scheme != "https" {
+		only("padding", "https")
+	}
 	if !isSOCKS5(h.URL) {
 		only("pipeline", "socks5 and socks5h")
 	}

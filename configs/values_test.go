@@ -228,7 +228,7 @@ func TestFullEgress(t *testing.T) {
 			DenyPorts: []uint16{},
 		},
 		Timeouts: Timeouts{time.Second, 2 * time.Second, 3 * time.Second, 4 * time.Second},
-		HTTP2:    HTTP2{64 * KiB, 2 * MiB, GiB},
+		HTTP2:    HTTP2{64 * KiB, 2 * MiB, GiB, true},
 	}
 	if diff := cmp.Diff(want, got, ignoreSource); diff != "" {
 		t.Error(diff)

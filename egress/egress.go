@@ -31,6 +31,9 @@ type Server struct {
 	// net/http's to all.
 	Windows Windows
 
+	// Padding takes padding from clients that offer it; see [httpproxy.ConnectOptions].
+	Padding bool
+
 	mu     sync.Mutex
 	http   *http.Server
 	http3  *masque.Server
@@ -96,7 +99,7 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	prove(r.Context())
-	ctx, p, err := pending(w, r, relay.Request{Network: "tcp", User: user, Client: remote(r), Listener: s.listener(r)})
+	ctx, p, err := s.pending(w, r, relay.Request{Network: "tcp", User: user, Client: remote(r), Listener: s.listener(r)})
 	if err != nil {
 		s.Relay.Trace.Bad(s.listener(r), err)
 		w.WriteHeader(statusOf(err))

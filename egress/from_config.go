@@ -45,6 +45,7 @@ func FromConfig(c *configs.Egress, trace *relay.Trace) (*Server, error) {
 		Certificate: cert,
 		HeadLimit:   c.Timeouts.Handshake,
 		Windows:     windowsOf(c.HTTP2),
+		Padding:     c.HTTP2.Padding,
 		Relay: &relay.Relay{
 			Router:    route.Table{{To: policy, Via: "direct", Place: "egress"}},
 			DialLimit: c.Timeouts.Dial,

@@ -59,8 +59,8 @@ func (a *altSvc) announce(w http.ResponseWriter, r *http.Request) {
 }
 
 // pending returns the request for a tunnel that r is, and the ctx to serve it with.
-func pending(w http.ResponseWriter, r *http.Request, q relay.Request) (context.Context, relay.Pending, error) {
-	o := httpproxy.ConnectOptions{ProxyStatus: "byway"}
+func (s *Server) pending(w http.ResponseWriter, r *http.Request, q relay.Request) (context.Context, relay.Pending, error) {
+	o := httpproxy.ConnectOptions{ProxyStatus: "byway", Padding: s.Padding}
 	if r.ProtoMajor == 3 {
 		return masque.Connect(w, r, q, o)
 	}

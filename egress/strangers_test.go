@@ -70,10 +70,8 @@ func TestProbesReachNobody(t *testing.T) {
 		wg.Wait()
 	}
 	var strangers, friends []probe.Probe
-	files, err := filepath.Glob("../internal/interop/testdata/camouflage/http*.txt")
-	must(t, err)
-	for _, name := range append(files, "../internal/interop/testdata/camouflage/tls.txt") {
-		text, err := os.ReadFile(name)
+	for _, name := range []string{"tls.txt", "http1.txt", "http2.txt"} {
+		text, err := os.ReadFile(filepath.Join("../internal/interop/testdata/camouflage", name))
 		must(t, err)
 		all, err := probe.Parse(string(text))
 		must(t, err)

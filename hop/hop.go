@@ -57,6 +57,11 @@ type Options struct {
 	// SubjectPublicKeyInfo of the hop's certificate. Without roots in TLS, the
 	// pin alone proves the hop.
 	Pins [][32]byte
+
+	// Padding, for https hops, hides the lengths of the first bytes of tunnels. The proxy
+	// has to take it: see [httpproxy.HopOptions].
+	Padding bool
+
 	// SSH is for ssh hops: the host key, and what to log in with. Its name, user,
 	// password and limits are those above.
 	SSH ssh.Options
@@ -129,6 +134,9 @@ func (o *Options) check(scheme string) error {
 	if scheme != "https" && scheme != "h3" && (o.TLS != nil || len(o.Pins) > 0) {
 		return fmt.Errorf("hop: TLS settings are of no use to %s; write https or h3", scheme)
 	}
+	if scheme != "https" && o.Padding {
+		return fmt.Errorf("hop: padding is of no use to %s; write https", scheme)
+	}
 	s := &o.SSH
 	if scheme != "ssh" && (s.KnownHosts != "" || len(s.Pins)+len(s.Keys) > 0 || s.Passphrase != "" || s.Agent != nil) {
 		return fmt.Errorf("hop: SSH settings are of no use to %s; write ssh", scheme)
@@ -172,7 +180,7 @@ func (o Options) http() httpproxy.HopOptions {
 		httpproxy.PinSPKI(cfg, o.Pins...)
 	}
 	return httpproxy.HopOptions{
-		Name: o.Name, User: o.User, Password: o.Password, TLS: cfg,
+		Name: o.Name, User: o.User, Password: o.Password, TLS: cfg, Padding: o.Padding,
 		DialLimit: o.DialLimit, HandshakeLimit: o.HandshakeLimit,
 	}
 }

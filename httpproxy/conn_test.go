@@ -30,6 +30,17 @@ func TestConns(t *testing.T) {
 		srv := serveTLS(t, testnet.Listen(t), false, handed(ends))
 		conforms(t, wrap(t, HopTLS(srv.l.Addr().String(), HopOptions{TLS: trust(testCert())}), &net.Dialer{}), ends)
 	})
+	t.Run("h2, padded", func(t *testing.T) {
+		ends := make(chan net.Conn)
+		srv := serveTLS(t, testnet.Listen(t), false, handed(ends))
+		conforms(t, wrap(t, HopTLS(srv.l.Addr().String(), HopOptions{TLS: trust(testCert()), Padding: true}), &net.Dialer{}), ends)
+	})
+	t.Run("padded TCP", func(t *testing.T) {
+		testnet.TestConn(t, func(t *testing.T) (a, b net.Conn) {
+			here, there := testnet.TCPPair(t)
+			return newPadded(here), newPadded(there)
+		})
+	})
 	t.Run("h2 by a listener", func(t *testing.T) {
 		ends := make(chan net.Conn)
 		p := newProxiedBy(t, &Server{Relay: &relay.Relay{Router: direct(chain.DialerFunc(func(context.Context, string, string) (net.Conn, error) {

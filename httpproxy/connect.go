@@ -23,6 +23,9 @@ type ConnectOptions struct {
 	// sends none. It is for peers that have shown their credential.
 	ProxyStatus string
 
+	// Padding takes NaiveProxy's padding from clients that offer it, on HTTP/2.
+	Padding bool
+
 	// Details adds which hop failed, for peers who may know the chain.
 	Details bool
 }
@@ -148,6 +151,10 @@ func (c *connect2) Accept() (net.Conn, error) {
 	if capsules {
 		h.Set(capsuleField, "?1")
 	}
+	padding := c.o.Padding && len(c.r.Header["Padding"]) > 0
+	if padding {
+		h.Set(paddingField, paddingText(30, 61))
+	}
 	if _, ok := h["Date"]; !ok {
 		h["Date"] = nil // nobody needs it
 	}
@@ -156,6 +163,9 @@ func (c *connect2) Accept() (net.Conn, error) {
 	if err := s.flush(); err != nil {
 		_ = s.Close()
 		return nil, err
+	}
+	if padding {
+		return newPadded(s), nil
 	}
 	return s, nil
 }

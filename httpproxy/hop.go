@@ -25,6 +25,10 @@ type HopOptions struct {
 	// the host of the address. See also PinSPKI.
 	TLS *tls.Config
 
+	// Padding, for HopTLS, hides the lengths of the first bytes of each tunnel in NaiveProxy's way,
+	// on HTTP/2. The proxy has to take it: without, tunnels fail, as first data has gone so.
+	Padding bool
+
 	// DialLimit bounds reaching the proxy, HandshakeLimit the TLS handshake; 0
 	// means 10 s each.
 	DialLimit, HandshakeLimit time.Duration

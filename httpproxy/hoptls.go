@@ -83,6 +83,10 @@ func (h *tlsHop) DialContext(ctx context.Context, network, addr string) (net.Con
 		if err != nil {
 			return nil, err
 		}
+		if conn != nil && h.o.Padding {
+			_ = conn.Close()
+			return nil, chain.Fail(chain.PhaseConnect, errNoPadding)
+		}
 		if conn != nil {
 			return connectOver(ctx, conn, addr, &h.o)
 		}

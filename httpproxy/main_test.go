@@ -132,7 +132,7 @@ func wrap(t testing.TB, h chain.Hop, next chain.Dialer) chain.Dialer {
 // long as they do.
 func handed(ends chan<- net.Conn) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		p, err := Connect(w, r, relay.Request{}, ConnectOptions{})
+		p, err := Connect(w, r, relay.Request{}, ConnectOptions{Padding: true})
 		if err != nil {
 			panic(err)
 		}

@@ -20,13 +20,21 @@ func (e staleError) Unwrap() error { return e.error }
 // open opens a tunnel to target on a reserved slot of s. First data goes along
 // behind the head (RFC 9113 has no rule like that of RFC 9931).
 func (h *tlsHop) open(ctx context.Context, s *h2.Session, target string) (net.Conn, error) {
-	conn, err := s.Open(h2.Request{Fields: connectFields(target, h.o.authorization()), Accept: filterOf})
+	fields := connectFields(target, h.o.authorization())
+	if h.o.Padding {
+		fields = append(fields, h2.Field{Name: paddingField, Value: paddingText(16, 32), Sensitive: true})
+	}
+	stream, err := s.Open(h2.Request{Fields: fields, Accept: filterOf})
 	if err != nil {
 		return nil, lost(err)
 	}
+	conn := net.Conn(stream)
+	if h.o.Padding {
+		conn = newPadded(stream)
+	}
 	err = chain.FirstDataOf(ctx).Along(conn, func() (acted bool, err error) {
-		refused, err := h.await(ctx, conn)
-		return !refused && conn.Begun(), err
+		refused, err := h.await(ctx, stream)
+		return !refused && stream.Begun(), err
 	})
 	if err != nil {
 		return nil, err
@@ -50,6 +58,10 @@ func (h *tlsHop) await(ctx context.Context, conn *h2.Stream) (refused bool, err 
 	if err := replyOf(resp).err(h.o.authorization() != ""); err != nil {
 		_ = conn.Abort()
 		return resp.Status/100 != 2, err // what a strange 2xx means is not certain
+	}
+	if h.o.Padding && !has(resp, paddingField) {
+		_ = conn.Abort()
+		return false, chain.Fail(chain.PhaseConnect, errNoPadding)
 	}
 	if filterOf(resp) != nil {
 		h.widen(conn.Window())
@@ -109,6 +121,15 @@ func filterOf(resp *h2.Response) h2.Filter {
 		return &capsules{}
 	}
 	return nil
+}
+
+func has(resp *h2.Response, name string) bool {
+	for _, f := range resp.Fields {
+		if f.Name == name {
+			return true
+		}
+	}
+	return false
 }
 
 // lost tells what err, by which a CONNECT ended without an answer, is about.

@@ -22,6 +22,7 @@ func buildHop(c *configs.Client, i int) (chain.Hop, error) {
 		Name:           h.Name,
 		User:           h.User,
 		Password:       h.Secret.Reveal(),
+		Padding:        h.Padding,
 		DialLimit:      h.DialTimeout,
 		HandshakeLimit: h.HandshakeTimeout,
 	}
