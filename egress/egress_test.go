@@ -47,31 +47,43 @@ var site = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 // start serves an egress with the policy until the test ends.
 func start(t testing.TB, p *Policy) (s *Server, addr, token string) {
 	t.Helper()
-	return startWide(t, Windows{}, p)
+	return startWith(t, p, func(*Server) {})
 }
 
 func startWide(t testing.TB, w Windows, p *Policy) (s *Server, addr, token string) {
+	t.Helper()
+	return startWith(t, p, func(s *Server) { s.Windows = w })
+}
+
+// startWith serves an egress, changed before as change has it.
+func startWith(t testing.TB, p *Policy, change func(*Server)) (s *Server, addr, token string) {
 	t.Helper()
 	token = users.NewToken()
 	set, err := users.New(map[string]string{"alice": token})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, addr = startUsers(t, set, w, p)
+	s, addr = serveUsers(t, set, p, change)
 	return s, addr, token
 }
 
 // startUsers serves an egress for the users of a set.
 func startUsers(t testing.TB, set *users.Set, w Windows, p *Policy) (s *Server, addr string) {
 	t.Helper()
+	return serveUsers(t, set, p, func(s *Server) { s.Windows = w })
+}
+
+func serveUsers(t testing.TB, set *users.Set, p *Policy, change func(*Server)) (s *Server, addr string) {
+	t.Helper()
 	cert, err := NewCertificate("127.0.0.1")
 	if err != nil {
 		t.Fatal(err)
 	}
 	s = &Server{
-		Users: set, Site: site, Certificate: cert, Windows: w,
+		Users: set, Site: site, Certificate: cert,
 		Relay: &relay.Relay{Router: route.Table{{To: p, Via: "direct"}}},
 	}
+	change(s)
 	l := testnet.Listen(t)
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()

@@ -15,18 +15,21 @@ import (
 func TestPaddedTunnel(t *testing.T) {
 	l := testnet.Listen(t)
 	go testnet.Echo(l)
-	s, addr, token := start(t, &Policy{Resolver: forbidden{t}, Base: &net.Dialer{}, Allow: prefixes("127.0.0.1/32")})
-	sum, err := PinSum(s.Certificate)
-	must(t, err)
-	cfg := &tls.Config{}
-	httpproxy.PinSPKI(cfg, sum)
-	c, err := chain.New(&net.Dialer{}, httpproxy.HopTLS(addr, httpproxy.HopOptions{User: "alice", Password: token, TLS: cfg, Padding: true}))
-	must(t, err)
-	t.Cleanup(func() { _ = c.Close() })
-	if _, err := c.Dial("tcp", l.Addr().String()); err == nil {
+	p := &Policy{Resolver: forbidden{t}, Base: &net.Dialer{}, Allow: prefixes("127.0.0.1/32")}
+	padded := func(s *Server, addr, token string) *chain.Chain {
+		sum, err := PinSum(s.Certificate)
+		must(t, err)
+		cfg := &tls.Config{}
+		httpproxy.PinSPKI(cfg, sum)
+		c, err := chain.New(&net.Dialer{}, httpproxy.HopTLS(addr, httpproxy.HopOptions{User: "alice", Password: token, TLS: cfg, Padding: true}))
+		must(t, err)
+		t.Cleanup(func() { _ = c.Close() })
+		return c
+	}
+	if _, err := padded(start(t, p)).Dial("tcp", l.Addr().String()); err == nil {
 		t.Error("a tunnel without padding was taken for one with it")
 	}
-	s.Padding = true
+	c := padded(startWith(t, p, func(s *Server) { s.Padding = true }))
 	conn, err := c.Dial("tcp", l.Addr().String())
 	must(t, err)
 	defer conn.Close()

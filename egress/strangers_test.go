@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/byway-proxy/byway/internal/probe"
+	"github.com/byway-proxy/byway/internal/testnet"
 )
 
 // countedResolver and countedDialer say how often they were asked, and refuse.
@@ -103,8 +104,9 @@ func TestTiming(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes some seconds")
 	}
-	s, addr, token := start(t, &Policy{Resolver: forbidden{t}, Base: countedDialer{new(atomic.Int64)}})
-	s.Site = http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	_, addr, token := startWith(t, &Policy{Resolver: forbidden{t}, Base: testnet.NoDial(t)}, func(s *Server) {
+		s.Site = http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	})
 	basic := func(s string) string { return "Basic " + base64.StdEncoding.EncodeToString([]byte(s)) }
 	// Names of HPACK's static table both; what is lacking in one's length goes to its value.
 	const proxy, other = "Proxy-Authorization", "Proxy-Authenticate"
