@@ -2,6 +2,8 @@ package configs
 
 import (
 	"net/netip"
+	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -19,6 +21,7 @@ type Egress struct {
 	Destinations Destinations     `toml:"destinations"`
 	Timeouts     Timeouts         `toml:"timeouts"`
 	HTTP2        HTTP2            `toml:"http2"`
+	ECH          EgressECH        `toml:"ech"`
 
 	front  bool // for the website alone
 	report reporter
@@ -47,6 +50,25 @@ type EgressTLS struct {
 	State string `toml:"state,path"`
 }
 
+// EgressECH lets clients hide the name that they ask for (Encrypted Client Hello).
+type EgressECH struct {
+	Name   string        `toml:"name"`       // what those on the way see instead; "" for none of it
+	State  string        `toml:"state,path"` // folder of the keys; default "ech" beside the file
+	Rotate time.Duration `toml:"rotate"`     // a new key after so long; default 720h
+}
+
+func (e *EgressECH) check(d *decoder) {
+	if e.Name != "" && (!isHost(e.Name) || strings.Contains(e.Name, "*") || isAddr(e.Name)) {
+		d.fail("ech.name", `%q is no DNS name; write it like "www.example.org"`, e.Name)
+	}
+	if e.State == "" {
+		e.State = filepath.Join(d.dir, "ech")
+	}
+	if !d.failed["ech.rotate"] && e.Rotate < time.Hour {
+		d.fail("ech.rotate", `is too short; give "1h" or more`)
+	}
+}
+
 // HTTP2 says how much those who have shown a credential may send ahead of their
 // targets: 64 KiB <= StreamWindow <= SessionWindow <= 1 GiB.
 type HTTP2 struct {
@@ -71,6 +93,7 @@ func (e *Egress) setDefaults() {
 	e.Timeouts = Timeouts{Handshake: time.Minute, Dial: 30 * time.Second, Idle: 10 * time.Minute, Drain: 30 * time.Second}
 	e.Control.setDefaults()
 	e.Destinations.DenyPorts = []uint16{25, 465, 587}
+	e.ECH.Rotate = 720 * time.Hour
 	e.HTTP2 = HTTP2{StreamWindow: 16 * MiB, SessionWindow: 32 * MiB, Budget: GiB, Padding: true}
 }
 

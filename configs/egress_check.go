@@ -19,6 +19,7 @@ func (e *Egress) check(d *decoder) {
 	e.noTunnels(d)
 	if plain := len(e.Listeners) > 0 && e.Listeners[0].Plain && e.front; !plain || d.has("tls") {
 		e.TLS.check(d)
+		e.ECH.check(d)
 	}
 	e.checkSites(d)
 	e.checkUsers(d)
@@ -79,6 +80,11 @@ func (t *EgressTLS) check(d *decoder) {
 	if t.State == "" {
 		t.State = filepath.Join(d.dir, "state")
 	}
+}
+
+func isAddr(s string) bool {
+	_, err := netip.ParseAddr(s)
+	return err == nil
 }
 
 // isHost reports whether s may stand in a certificate: an IP address, or a DNS

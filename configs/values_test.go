@@ -229,6 +229,7 @@ func TestFullEgress(t *testing.T) {
 		},
 		Timeouts: Timeouts{time.Second, 2 * time.Second, 3 * time.Second, 4 * time.Second},
 		HTTP2:    HTTP2{64 * KiB, 2 * MiB, GiB, true},
+		ECH:      EgressECH{State: filepath.Join(dir, "ech"), Rotate: 720 * time.Hour},
 	}
 	if diff := cmp.Diff(want, got, ignoreSource); diff != "" {
 		t.Error(diff)

@@ -34,6 +34,9 @@ type Server struct {
 	// Padding takes padding from clients that offer it; see [httpproxy.ConnectOptions].
 	Padding bool
 
+	// ECH are the keys by which clients hide the name they ask for; nil for none.
+	ECH *ECHKeys
+
 	mu     sync.Mutex
 	http   *http.Server
 	http3  *masque.Server
@@ -72,7 +75,7 @@ func (s *Server) server() (*http.Server, error) {
 	}
 	s.Relay.Account = s.account
 	s.Relay.Router = &userRouter{Router: s.Relay.Router, users: s.Users}
-	h, err := websiteServer(http.HandlerFunc(s.serveHTTP), s.Certificate, s.HeadLimit)
+	h, err := websiteServer(http.HandlerFunc(s.serveHTTP), s.Certificate, s.ECH, s.HeadLimit)
 	if err != nil {
 		return nil, err
 	}

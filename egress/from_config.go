@@ -32,6 +32,11 @@ func FromConfig(c *configs.Egress, trace *relay.Trace) (*Server, error) {
 		site.Close()
 		return nil, err
 	}
+	ech, err := echOf(c, cert)
+	if err != nil {
+		site.Close()
+		return nil, err
+	}
 	policy := &Policy{
 		Resolver:  net.DefaultResolver,
 		Base:      base,
@@ -46,6 +51,7 @@ func FromConfig(c *configs.Egress, trace *relay.Trace) (*Server, error) {
 		HeadLimit:   c.Timeouts.Handshake,
 		Windows:     windowsOf(c.HTTP2),
 		Padding:     c.HTTP2.Padding,
+		ECH:         ech,
 		Relay: &relay.Relay{
 			Router:    route.Table{{To: policy, Via: "direct", Place: "egress"}},
 			DialLimit: c.Timeouts.Dial,
@@ -53,6 +59,26 @@ func FromConfig(c *configs.Egress, trace *relay.Trace) (*Server, error) {
 			Trace:     trace,
 		},
 	}, nil
+}
+
+// echOf returns the keys of ECH that c asks for, or nil. A client whose key is not known any more can
+// tell so only if the public name is in the certificate.
+func echOf(c *configs.Egress, cert tls.Certificate) (*ECHKeys, error) {
+	if c.ECH.Name == "" || len(cert.Certificate) == 0 {
+		return nil, nil
+	}
+	byName, err := newByName(cert)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := byName.certificate(&tls.ClientHelloInfo{ServerName: c.ECH.Name}); err != nil {
+		return nil, c.Errorf("ech.name", "%q is not in the certificate; have it made for this name, too", c.ECH.Name)
+	}
+	keys, err := OpenECH(c.ECH.State, c.ECH.Name, c.ECH.Rotate)
+	if err != nil {
+		return nil, c.Errorf("ech.state", "%w", err)
+	}
+	return keys, nil
 }
 
 func windowsOf(h configs.HTTP2) Windows {

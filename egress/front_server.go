@@ -44,7 +44,12 @@ func FrontFromConfig(c *configs.Egress, log *slog.Logger) (*FrontServer, error) 
 		return nil, err
 	}
 	s.site = site
-	if s.http, err = websiteServer(http.HandlerFunc(s.serveHTTP), s.Certificate, c.Timeouts.Handshake); err != nil {
+	ech, err := echOf(c, s.Certificate)
+	if err != nil {
+		site.Close()
+		return nil, err
+	}
+	if s.http, err = websiteServer(http.HandlerFunc(s.serveHTTP), s.Certificate, ech, c.Timeouts.Handshake); err != nil {
 		site.Close()
 		return nil, err
 	}
@@ -61,7 +66,7 @@ func (s *FrontServer) serveHTTP(w http.ResponseWriter, r *http.Request) {
 
 // websiteServer returns the HTTP server of a website, with tunnels or without; in the clear if
 // there is no certificate.
-func websiteServer(h http.Handler, cert tls.Certificate, headLimit time.Duration) (*http.Server, error) {
+func websiteServer(h http.Handler, cert tls.Certificate, ech *ECHKeys, headLimit time.Duration) (*http.Server, error) {
 	var cfg *tls.Config
 	if len(cert.Certificate) > 0 {
 		byName, err := newByName(cert)
@@ -70,6 +75,9 @@ func websiteServer(h http.Handler, cert tls.Certificate, headLimit time.Duration
 		}
 		cfg = front.TLSConfig()
 		cfg.GetCertificate = byName.certificate
+		if ech != nil {
+			cfg.GetEncryptedClientHelloKeys = ech.Get
+		}
 	}
 	s, err := front.NewServer(h, cfg)
 	if err == nil && headLimit > 0 {

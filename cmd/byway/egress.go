@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/base64"
 	"net"
 
 	"github.com/spf13/cobra"
@@ -42,6 +43,9 @@ func egressCommand() *cobra.Command {
 				if pin, err := egress.Pin(s.Certificate); err == nil {
 					attrs = append(attrs, "pin", pin)
 				}
+			}
+			if s.ECH != nil {
+				attrs = append(attrs, "ech", base64.StdEncoding.EncodeToString(s.ECH.List()))
 			}
 			logger.Info("listening", attrs...)
 		})
