@@ -27,12 +27,12 @@ func FromConfig(c *configs.Egress, trace *relay.Trace) (*Server, error) {
 		site.Close()
 		return nil, err
 	}
-	set, err := servedUsers(c)
+	ech, err := echOf(c, cert)
 	if err != nil {
 		site.Close()
 		return nil, err
 	}
-	ech, err := echOf(c, cert)
+	set, err := servedUsers(c)
 	if err != nil {
 		site.Close()
 		return nil, err
