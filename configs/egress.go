@@ -22,6 +22,7 @@ type Egress struct {
 	Timeouts     Timeouts         `toml:"timeouts"`
 	HTTP2        HTTP2            `toml:"http2"`
 	ECH          EgressECH        `toml:"ech"`
+	UDP          EgressUDP        `toml:"udp"`
 
 	front  bool // for the website alone
 	report reporter
@@ -32,6 +33,10 @@ type EgressListener struct {
 	Address string `toml:"address,required"` // host:port; port 0 takes any that is free
 	Plain   bool   `toml:"plain"`            // HTTP without TLS; of "byway front" alone
 	HTTP3   bool   `toml:"http3"`            // HTTP/3 on the same port of UDP; default true
+
+	// HTTP3Datagrams offers datagrams to all clients on HTTP/3, before they have shown a
+	// credential; default false.
+	HTTP3Datagrams bool `toml:"http3_datagrams"`
 }
 
 func (l *EgressListener) setDefaults() { l.HTTP3 = true }
@@ -69,6 +74,12 @@ func (e *EgressECH) check(d *decoder) {
 	}
 }
 
+// EgressUDP is about flows of datagrams to targets (CONNECT-UDP).
+type EgressUDP struct {
+	Idle         time.Duration `toml:"idle"`           // a flow without a datagram in either direction; default 1m
+	FlowsPerUser int           `toml:"flows_per_user"` // at a time, at least 1; default 1,024
+}
+
 // HTTP2 says how much those who have shown a credential may send ahead of their
 // targets: 64 KiB <= StreamWindow <= SessionWindow <= 1 GiB.
 type HTTP2 struct {
@@ -94,6 +105,7 @@ func (e *Egress) setDefaults() {
 	e.Control.setDefaults()
 	e.Destinations.DenyPorts = []uint16{25, 465, 587}
 	e.ECH.Rotate = 720 * time.Hour
+	e.UDP = EgressUDP{Idle: time.Minute, FlowsPerUser: 1024}
 	e.HTTP2 = HTTP2{StreamWindow: 16 * MiB, SessionWindow: 32 * MiB, Budget: GiB, Padding: true}
 }
 

@@ -24,6 +24,9 @@ func (e *Egress) check(d *decoder) {
 	e.checkSites(d)
 	e.checkUsers(d)
 	e.HTTP2.check(d)
+	if !d.failed["udp.flows_per_user"] && e.UDP.FlowsPerUser < 1 {
+		d.fail("udp.flows_per_user", "is less than 1; give a number from 1 up")
+	}
 }
 
 // noTunnels fails if there are no users, unless that is what is wanted.

@@ -181,6 +181,7 @@ const fullEgress = `
 [[listen]]
 address = "[::]:443"
 http3 = false
+http3_datagrams = true
 [tls]
 certificate = "cert.pem"
 key = "key.pem"
@@ -202,6 +203,9 @@ drain = "4s"
 stream_window = "64KiB"
 session_window = "2MiB"
 budget = "1GiB"
+[udp]
+idle = "5s"
+flows_per_user = 7
 `
 
 func TestFullEgress(t *testing.T) {
@@ -214,7 +218,7 @@ func TestFullEgress(t *testing.T) {
 	answer.setDefaults()
 	answer.Upstreams = []Upstream{{URL: &url.URL{Scheme: "http", Host: "127.0.0.1:8080", Path: "/base"}, Weight: 1}}
 	want := &Egress{
-		Listeners: []EgressListener{{Address: "[::]:443"}},
+		Listeners: []EgressListener{{Address: "[::]:443", HTTP3Datagrams: true}},
 		TLS:       EgressTLS{Certificate: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")},
 		Sites:     []Site{{SiteAnswer: answer}},
 		Users:     []EgressUser{{User: User{"alice", NewSecret("hunter2")}}},
@@ -230,6 +234,7 @@ func TestFullEgress(t *testing.T) {
 		Timeouts: Timeouts{time.Second, 2 * time.Second, 3 * time.Second, 4 * time.Second},
 		HTTP2:    HTTP2{64 * KiB, 2 * MiB, GiB, true},
 		ECH:      EgressECH{State: filepath.Join(dir, "ech"), Rotate: 720 * time.Hour},
+		UDP:      EgressUDP{5 * time.Second, 7},
 	}
 	if diff := cmp.Diff(want, got, ignoreSource); diff != "" {
 		t.Error(diff)

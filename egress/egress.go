@@ -37,6 +37,14 @@ type Server struct {
 	// ECH are the keys by which clients hide the name they ask for; nil for none.
 	ECH *ECHKeys
 
+	// Datagrams says to whom HTTP/3 offers datagrams; see [masque.Offer].
+	Datagrams masque.Offer
+
+	// FlowsPerUser bounds the flows of UDP that a user has at a time; 0 means 1,024.
+	FlowsPerUser int
+
+	flows flows
+
 	mu     sync.Mutex
 	http   *http.Server
 	http3  *masque.Server
@@ -80,6 +88,7 @@ func (s *Server) server() (*http.Server, error) {
 		return nil, err
 	}
 	s.http3 = http3Beside(h)
+	s.http3.Datagrams = s.Datagrams
 	if s.Windows != (Windows{}) {
 		w, err := widen(h, s.Windows)
 		if err != nil {
@@ -91,22 +100,32 @@ func (s *Server) server() (*http.Server, error) {
 	return s.http, nil
 }
 
-// serveHTTP makes a tunnel of a CONNECT with a good credential. Everything else is
-// the website's, after the same work.
+// serveHTTP makes a tunnel of a CONNECT, or a flow of a CONNECT-UDP, with a good credential.
+// Everything else is the website's, after the same work.
 func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	user, ok := s.Users.Verify(r.Header["Proxy-Authorization"])
-	if !ok || r.Method != http.MethodConnect {
+	open := s.opening(r)
+	if !ok || open == nil {
 		r.Header.Del("Proxy-Authorization")
 		s.altSvc.announce(w, r)
 		s.Site.ServeHTTP(w, r)
 		return
 	}
-	prove(r.Context())
-	ctx, p, err := s.pending(w, r, relay.Request{Network: "tcp", User: user, Client: remote(r), Listener: s.listener(r)})
+	prove(r)
+	ctx, p, err := open(w, r, relay.Request{User: user, Client: remote(r), Listener: s.listener(r)})
 	if err != nil {
 		s.Relay.Trace.Bad(s.listener(r), err)
 		w.WriteHeader(statusOf(err))
 		return
+	}
+	if p.Request().Network == "udp" {
+		done, room := s.flows.begin(user, s.FlowsPerUser)
+		if !room {
+			s.Relay.Trace.Refused(p.Request(), relay.ErrLimit)
+			_ = p.Reject(relay.ErrLimit)
+			return
+		}
+		defer done()
 	}
 	_ = s.Relay.Serve(ctx, p) // the trace has been told
 }

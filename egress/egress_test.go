@@ -50,9 +50,14 @@ func start(t testing.TB, p *Policy) (s *Server, addr, token string) {
 	return startWith(t, p, func(*Server) {})
 }
 
-func startWide(t testing.TB, w Windows, p *Policy) (s *Server, addr, token string) {
+func startWide(t testing.TB, w Windows, p *Policy, with ...func(*Server)) (s *Server, addr, token string) {
 	t.Helper()
-	return startWith(t, p, func(s *Server) { s.Windows = w })
+	return startWith(t, p, func(s *Server) {
+		s.Windows = w
+		for _, f := range with {
+			f(s)
+		}
+	})
 }
 
 // startWith serves an egress, changed before as change has it.

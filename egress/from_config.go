@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/byway-proxy/byway/configs"
+	"github.com/byway-proxy/byway/masque"
 	"github.com/byway-proxy/byway/relay"
 	"github.com/byway-proxy/byway/route"
 )
@@ -44,19 +45,27 @@ func FromConfig(c *configs.Egress, trace *relay.Trace) (*Server, error) {
 		Deny:      c.Destinations.Deny,
 		DenyPorts: c.Destinations.DenyPorts,
 	}
+	datagrams := masque.ToFriends
+	if c.Listeners[0].HTTP3Datagrams {
+		datagrams = masque.ToAll
+	}
 	return &Server{
-		Users:       set,
-		Site:        site,
-		Certificate: cert,
-		HeadLimit:   c.Timeouts.Handshake,
-		Windows:     windowsOf(c.HTTP2),
-		Padding:     c.HTTP2.Padding,
-		ECH:         ech,
+		Users:        set,
+		Site:         site,
+		Certificate:  cert,
+		HeadLimit:    c.Timeouts.Handshake,
+		Windows:      windowsOf(c.HTTP2),
+		Padding:      c.HTTP2.Padding,
+		ECH:          ech,
+		Datagrams:    datagrams,
+		FlowsPerUser: c.UDP.FlowsPerUser,
 		Relay: &relay.Relay{
 			Router:    route.Table{{To: policy, Via: "direct", Place: "egress"}},
 			DialLimit: c.Timeouts.Dial,
 			IdleLimit: c.Timeouts.Idle,
 			Trace:     trace,
+
+			FlowIdleLimit: c.UDP.Idle,
 		},
 	}, nil
 }

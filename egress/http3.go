@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 
 	"github.com/byway-proxy/byway/httpproxy"
@@ -58,14 +59,37 @@ func (a *altSvc) announce(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// pending returns the request for a tunnel that r is, and the ctx to serve it with.
-func (s *Server) pending(w http.ResponseWriter, r *http.Request, q relay.Request) (context.Context, relay.Pending, error) {
+// An opener makes the Pending of a request for a tunnel or a flow, and the ctx to serve it with.
+type opener func(http.ResponseWriter, *http.Request, relay.Request) (context.Context, relay.Pending, error)
+
+// opening returns what makes a Pending of r, or nil if r asks for no tunnel and no flow.
+func (s *Server) opening(r *http.Request) opener {
 	o := httpproxy.ConnectOptions{ProxyStatus: "byway", Padding: s.Padding}
-	if r.ProtoMajor == 3 {
-		return masque.Connect(w, r, q, o)
+	if _, udp := httpproxy.UDPTarget(r); udp {
+		if r.ProtoMajor == 3 {
+			return func(w http.ResponseWriter, r *http.Request, q relay.Request) (context.Context, relay.Pending, error) {
+				return masque.ConnectUDP(w, r, q, o)
+			}
+		}
+		return func(w http.ResponseWriter, r *http.Request, q relay.Request) (context.Context, relay.Pending, error) {
+			p, err := httpproxy.ConnectUDP(w, r, q, o)
+			return r.Context(), p, err
+		}
 	}
-	p, err := httpproxy.Connect(w, r, q, o)
-	return r.Context(), p, err
+	switch {
+	case r.Method != http.MethodConnect:
+		return nil
+	case r.ProtoMajor == 3 && r.Proto != "HTTP/3.0": // of another protocol
+		return nil
+	case r.ProtoMajor == 3:
+		return func(w http.ResponseWriter, r *http.Request, q relay.Request) (context.Context, relay.Pending, error) {
+			return masque.Connect(w, r, q, o)
+		}
+	}
+	return func(w http.ResponseWriter, r *http.Request, q relay.Request) (context.Context, relay.Pending, error) {
+		p, err := httpproxy.Connect(w, r, q, o)
+		return r.Context(), p, err
+	}
 }
 
 // statusOf is the status for a request that is none for a tunnel.
@@ -74,4 +98,36 @@ func statusOf(err error) int {
 		return http.StatusTooEarly
 	}
 	return http.StatusBadRequest
+}
+
+// flowsPerUser is how many flows a user has at a time, if nothing else is said.
+const flowsPerUser = 1024
+
+// flows counts those of each user.
+type flows struct {
+	mu sync.Mutex
+	of map[string]int
+}
+
+// begin counts a flow of user until done is called, unless there are as many as limit already.
+func (f *flows) begin(user string, limit int) (done func(), room bool) {
+	if limit <= 0 {
+		limit = flowsPerUser
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.of[user] >= limit {
+		return nil, false
+	}
+	if f.of == nil {
+		f.of = make(map[string]int)
+	}
+	f.of[user]++
+	return func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.of[user]--; f.of[user] == 0 {
+			delete(f.of, user)
+		}
+	}, true
 }

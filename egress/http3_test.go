@@ -20,9 +20,9 @@ import (
 )
 
 // start3 serves an egress with HTTP/3, whose address is the second.
-func start3(t testing.TB, p *Policy) (s *Server, addr, addr3, token string) {
+func start3(t testing.TB, p *Policy, with ...func(*Server)) (s *Server, addr, addr3, token string) {
 	t.Helper()
-	s, addr, token = start(t, p)
+	s, addr, token = startWide(t, Windows{}, p, with...)
 	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	must(t, err)
 	served := make(chan error, 1)

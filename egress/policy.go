@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"slices"
@@ -46,7 +47,7 @@ type notAllowed struct{}
 func (notAllowed) Error() string        { return "the egress does not allow this destination" }
 func (notAllowed) Is(target error) bool { return target == syscall.EACCES }
 
-// DialContext connects to addr over tcp. To dnsask.Exit it is itself that answers,
+// DialContext connects to addr over tcp, or makes a socket for datagrams to and from it alone. To dnsask.Exit it is itself that answers,
 // with names and addresses in so far as tunnels may lead there, and to gauge.Exit with bytes.
 func (p *Policy) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	return p.dial(ctx, network, addr, nil)
@@ -54,13 +55,16 @@ func (p *Policy) DialContext(ctx context.Context, network, addr string) (net.Con
 
 // dial is DialContext within what only, if not nil, allows.
 func (p *Policy) dial(ctx context.Context, network, addr string, only *destinations) (net.Conn, error) {
-	if network != "tcp" {
+	if network != "tcp" && network != "udp" {
 		return nil, fmt.Errorf("egress: network %q: %w", network, errors.ErrUnsupported)
 	}
 	if p.Base == nil || p.Resolver == nil {
 		return nil, ErrNotAllowed
 	}
 	if addr == dnsask.Exit {
+		if network == "udp" {
+			return nobody(), nil
+		}
 		return p.resolver(), nil
 	}
 	if addr == gauge.Exit {
@@ -85,8 +89,35 @@ func (p *Policy) dial(ctx context.Context, network, addr string, only *destinati
 	if len(addrs) == 0 {
 		return nil, ErrNotAllowed
 	}
+	if network == "udp" {
+		return first(ctx, p.Base, addrs, port)
+	}
 	return eyeballs.Dial(ctx, p.Base, network, strconv.Itoa(int(port)), eyeballs.Known(addrs))
 }
+
+// nobody returns a flow by which nothing comes, and nothing goes further: whoever asks for it
+// learns that datagrams are carried as far as here.
+func nobody() net.Conn {
+	near, far := net.Pipe()
+	go func() { _, _ = io.Copy(io.Discard, far) }()
+	return near
+}
+
+// first returns a socket to the first of addrs that this machine has a route to. Whether
+// anybody is there, no dial can tell.
+func first(ctx context.Context, d chain.Dialer, addrs []netip.Addr, port uint16) (conn net.Conn, err error) {
+	var errs []error
+	for _, a := range addrs {
+		if conn, err = d.DialContext(ctx, "udp", netip.AddrPortFrom(a.Unmap(), port).String()); err == nil {
+			return conn, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, errs[0]
+}
+
+// Carries reports that the policy carries datagrams if its base does. It is of chain.Carrier.
+func (p *Policy) Carries(network string) bool { return chain.Carries(p.Base, network) }
 
 func (p *Policy) resolve(ctx context.Context, host string) ([]netip.Addr, error) {
 	if a, err := netip.ParseAddr(host); err == nil {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/byway-proxy/byway/chain"
+	"github.com/byway-proxy/byway/internal/dnsask"
 	"github.com/byway-proxy/byway/internal/testnet"
 )
 
@@ -148,9 +149,47 @@ func TestPolicy(t *testing.T) {
 		t.Error("the zero Policy dialled")
 	}
 	p := &Policy{Base: testnet.NoDial(t), Resolver: resolver}
-	if _, err := p.DialContext(t.Context(), "udp", "198.51.45.7:443"); !errors.Is(err, errors.ErrUnsupported) {
-		t.Errorf("udp: %v", err)
+	if _, err := p.DialContext(t.Context(), "unix", "/run/x.sock"); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("unix: %v", err)
 	}
+	if chain.Carries(p, "udp") || !chain.Carries(&Policy{Base: &net.Dialer{}}, "udp") {
+		t.Error("the policy carries other networks than its base")
+	}
+}
+
+// TestPolicyUDP judges targets of datagrams as others, and takes the first that there is a route to.
+func TestPolicyUDP(t *testing.T) {
+	var dialled []string
+	p := &Policy{
+		Resolver:  names{"two.example": addrs("2606::1", "198.51.45.7"), "private.example": addrs("10.0.0.1")},
+		DenyPorts: []uint16{25},
+		Base: chain.DialerFunc(func(_ context.Context, network, addr string) (net.Conn, error) {
+			dialled = append(dialled, network+" "+addr)
+			if strings.HasPrefix(addr, "[") {
+				return nil, syscall.ENETUNREACH
+			}
+			return &net.UDPConn{}, nil
+		}),
+	}
+	for addr, want := range map[string]string{
+		"two.example:53": "udp [2606::1]:53,udp 198.51.45.7:53", "private.example:53": "", "198.51.45.7:25": "", "169.254.169.254:53": "",
+		"[2606::1]:53": "udp [2606::1]:53",
+	} {
+		dialled = nil
+		_, err := p.DialContext(t.Context(), "udp", addr)
+		if got := strings.Join(dialled, ","); got != want || (err == nil) != strings.Contains(want, "198") {
+			t.Errorf("%s: dialled %q, %v; want %q", addr, got, err, want)
+		}
+	}
+	dialled = nil
+	conn, err := p.DialContext(t.Context(), "udp", dnsask.Exit)
+	if err != nil || dialled != nil {
+		t.Fatalf("a flow to the egress itself: %v, dialled %q", err, dialled)
+	}
+	if _, err := conn.Write([]byte("x")); err != nil {
+		t.Error(err)
+	}
+	_ = conn.Close()
 }
 
 // TestHappyEyeballs has addresses that hang, refuse and answer, in virtual time.

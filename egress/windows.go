@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"golang.org/x/net/http2"
+
+	"github.com/byway-proxy/byway/masque"
 )
 
 // Windows says how much a client may send ahead of the targets on HTTP/2, in bytes:
@@ -182,8 +184,12 @@ func (v *visit) unwrap(identity []byte, cs tls.ConnectionState) (*tls.SessionSta
 }
 
 // prove notes that a request on the visit's conn has shown a credential.
-func prove(ctx context.Context) {
-	v, _ := ctx.Value(visitKey{}).(*visit)
+func prove(r *http.Request) {
+	if r.ProtoMajor == 3 {
+		masque.Prove(r)
+		return
+	}
+	v, _ := r.Context().Value(visitKey{}).(*visit)
 	if v == nil {
 		return
 	}

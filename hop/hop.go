@@ -5,8 +5,8 @@
 //	socks4a://host:port   SOCKS4a; names are sent
 //	socks4://host:port    SOCKS4; a target given by name is refused
 //	http://host:port      CONNECT over HTTP/1.1
-//	https://host:port     CONNECT over TLS, on HTTP/2 where the proxy offers it
-//	h3://host:port        CONNECT on HTTP/3; the way to the hop must carry UDP
+//	https://host:port     CONNECT over TLS, on HTTP/2 where the proxy offers it, and CONNECT-UDP
+//	h3://host:port        the same on HTTP/3; the way to the hop must carry UDP
 //	ssh://user@host:port  tunnels of one SSH connection
 //	socks5+unix:///path   SOCKS5 at a socket of this machine; with +unix also socks5h,
 //	                      socks4a, socks4 and http. Only hop 1 is reached so

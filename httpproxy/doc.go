@@ -4,6 +4,7 @@
 //     requests. It has a page about itself, and a PAC file.
 //   - [Connect] turns a CONNECT that a net/http server received, on HTTP/1.1 or
 //     HTTP/2, into a relay.Pending. The egress uses it.
+//   - [ConnectUDP] does so for flows of UDP by "Upgrade: connect-udp" (RFC 9298 §3.2).
 //   - [Hop] and [HopTLS] are upstream proxies reached by http:// and https://,
 //     the latter on HTTP/2 where the proxy has it.
 //

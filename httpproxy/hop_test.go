@@ -137,15 +137,23 @@ func TestHopRequest(t *testing.T) {
 func TestHopRefusesWithoutDialling(t *testing.T) {
 	for _, h := range []chain.Hop{Hop("hop1:3128", HopOptions{}), HopTLS("hop1:443", HopOptions{})} {
 		d := wrap(t, h, testnet.NoDial(t))
-		if _, err := d.DialContext(t.Context(), "udp", "a.example:53"); !errors.Is(err, errors.ErrUnsupported) {
-			t.Errorf("%s: error %v for udp", h.Name, err)
+		if _, err := d.DialContext(t.Context(), "unix", "/run/x.sock"); !errors.Is(err, errors.ErrUnsupported) {
+			t.Errorf("%s: error %v for unix", h.Name, err)
 		}
 		for _, addr := range []string{"a\r\nb:80", "a b:80", "a", "a:0", "a:x", ":80", "a:80 HTTP/1.1\r\nX: y", "é.example:80", "[::1%eth0]:80"} {
 			if conn, err := d.DialContext(t.Context(), "tcp", addr); err == nil {
 				_ = conn.Close()
 				t.Errorf("%s: dialled %q", h.Name, addr)
 			}
+			if conn, err := d.DialContext(t.Context(), "udp", addr); err == nil {
+				_ = conn.Close()
+				t.Errorf("%s: dialled %q for udp", h.Name, addr)
+			}
 		}
+	}
+	d := wrap(t, Hop("hop1:3128", HopOptions{}), testnet.NoDial(t))
+	if _, err := d.DialContext(t.Context(), "udp", "a.example:53"); !errors.Is(err, errors.ErrUnsupported) || chain.Carries(d, "udp") {
+		t.Errorf("error %v for udp by a hop in the clear", err)
 	}
 	for _, addr := range []string{"", "hop1", ":80"} {
 		if _, err := Hop(addr, HopOptions{}).Wrap(testnet.NoDial(t)); err == nil {

@@ -26,9 +26,9 @@ func HopTLS(addr string, o HopOptions) chain.Hop {
 		if err := checkHop(addr); err != nil {
 			return nil, err
 		}
-		budget := h2.NewBudget(windowBudget)
+		common := &common{budget: h2.NewBudget(windowBudget)}
 		return chain.PerIdentity(maxIdentities, func() (chain.Dialer, error) {
-			return newTLSHop(next, addr, o, budget), nil
+			return newTLSHop(next, addr, o, common), nil
 		}), nil
 	}}
 }
@@ -37,7 +37,13 @@ func HopTLS(addr string, o HopOptions) chain.Hop {
 // what they could come to hold for apps that read slowly.
 const windowBudget = 256 << 20
 
-func newTLSHop(next chain.Dialer, addr string, o HopOptions, budget *h2.Budget) *tlsHop {
+// common is what the identities of a hop share.
+type common struct {
+	budget  *h2.Budget
+	tcpOnly Lack // of UDP
+}
+
+func newTLSHop(next chain.Dialer, addr string, o HopOptions, c *common) *tlsHop {
 	cfg := o.TLS.Clone()
 	if cfg == nil {
 		cfg = &tls.Config{}
@@ -48,21 +54,21 @@ func newTLSHop(next chain.Dialer, addr string, o HopOptions, budget *h2.Budget) 
 	if cfg.ServerName == "" {
 		cfg.ServerName, _, _ = net.SplitHostPort(addr)
 	}
-	h := &tlsHop{next: next, addr: addr, o: o, tls: cfg, budget: budget}
+	h := &tlsHop{next: next, addr: addr, o: o, tls: cfg, common: c}
 	h.pool.idle, h.pool.ahead = o.IdleLimit, h.prepare
 	return h
 }
 
 type tlsHop struct {
-	next   chain.Dialer
-	addr   string
-	o      HopOptions
-	tls    *tls.Config
-	budget *h2.Budget
+	next chain.Dialer
+	addr string
+	o    HopOptions
+	tls  *tls.Config
+	*common
 	pool   pool
 	single atomic.Bool // the proxy was last seen to have no HTTP/2
 
-	mute atomic.Pointer[time.Time] // until when the proxy is not asked to resolve names
+	mute Lack // of names that it resolves
 
 	mu      sync.Mutex
 	opening *opening
@@ -75,6 +81,9 @@ type tlsHop struct {
 const attempts = 3
 
 func (h *tlsHop) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	if network == "udp" {
+		return h.flow(ctx, addr)
+	}
 	if err := checkTarget(network, addr); err != nil {
 		return nil, err
 	}

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 
 	"github.com/byway-proxy/byway/chain"
+	"github.com/byway-proxy/byway/internal/connectudp"
 	"github.com/byway-proxy/byway/internal/h2"
 )
 
@@ -19,6 +21,7 @@ type reply struct {
 	code    int
 	website bool   // it has the fields of a page's answer
 	status  string // Proxy-Status
+	upgrade string // the protocol that was switched to
 }
 
 // err returns what the reply says of the tunnel: nil if it is open. withAuth
@@ -40,7 +43,16 @@ func (r reply) err(withAuth bool) error {
 	return chain.Fail(chain.PhaseConnect, e)
 }
 
-// readReply reads the final answer to a CONNECT from r. Interim answers are
+// upgradeErr is err for a request to upgrade to connect-udp.
+func (r reply) upgradeErr(withAuth bool) error {
+	if r.code == http.StatusSwitchingProtocols && strings.EqualFold(r.upgrade, connectudp.Protocol) {
+		return nil
+	}
+	r.website = true // any other 2xx is
+	return r.err(withAuth)
+}
+
+// readReply reads the final answer to a CONNECT, or to a request to upgrade, from r. Interim answers are
 // skipped. rest is what followed the head; it is the tunnel's.
 func readReply(r io.Reader) (rep reply, rest []byte, err error) {
 	buf := make([]byte, 0, 1<<10)
@@ -65,7 +77,7 @@ func readReply(r io.Reader) (rep reply, rest []byte, err error) {
 			if rep, err = parseReply(buf[:end]); err != nil {
 				return rep, nil, err
 			}
-			if rep.code >= 200 {
+			if rep.code >= 200 || rep.code == http.StatusSwitchingProtocols {
 				return rep, append([]byte(nil), buf[end:]...), nil
 			}
 			if past += end; past >= maxHead {
@@ -98,7 +110,7 @@ func parseReply(b []byte) (r reply, err error) {
 		}
 		r.code = 10*r.code + int(c-'0')
 	}
-	if r.code < 100 || r.code > 599 || r.code == http.StatusSwitchingProtocols {
+	if r.code < 100 || r.code > 599 {
 		return r, fmt.Errorf("the proxy answered with status %d", r.code)
 	}
 	for {
@@ -120,6 +132,8 @@ func (r *reply) note(name, value []byte) {
 	switch {
 	case is(name, "Content-Length"), is(name, "Transfer-Encoding"), is(name, "Content-Type"):
 		r.website = true
+	case is(name, "Upgrade"):
+		r.upgrade = string(value)
 	case is(name, "Proxy-Status"):
 		if r.status != "" {
 			r.status += ", "

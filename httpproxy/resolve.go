@@ -5,25 +5,26 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"time"
 
 	"github.com/byway-proxy/byway/chain"
 	"github.com/byway-proxy/byway/internal/dnsask"
 )
-
-// resolveAgain is after what time a proxy that does not resolve names is asked
-// again whether it does.
-const resolveAgain = time.Hour
 
 var errNoResolver = fmt.Errorf("the proxy resolves no names (it is no egress of byway, or the credential is wrong): %w", errors.ErrUnsupported)
 
 // Resolve asks the proxy for host, which an egress of byway can answer: by a tunnel
 // to dnsask.Exit. It is of [chain.Resolver].
 func (h *tlsHop) Resolve(ctx context.Context, host string) (string, error) {
-	if until := h.mute.Load(); until != nil && time.Now().Before(*until) {
+	return ResolveBy(ctx, h, &h.mute, host)
+}
+
+// ResolveBy asks the proxy whose tunnels d opens for host, as [chain.Resolver] says. mute
+// remembers that it can't.
+func ResolveBy(ctx context.Context, d chain.Dialer, mute *Lack, host string) (string, error) {
+	if mute.Found() {
 		return "", chain.Fail(chain.PhaseConnect, errNoResolver)
 	}
-	conn, err := h.DialContext(chain.WithFirstData(ctx, nil), "tcp", dnsask.Exit)
+	conn, err := d.DialContext(chain.WithFirstData(ctx, nil), "tcp", dnsask.Exit)
 	if err == nil {
 		defer func() { _ = conn.Close() }()
 		var got string
@@ -39,7 +40,6 @@ func (h *tlsHop) Resolve(ctx context.Context, host string) (string, error) {
 	if !known && !errors.Is(err, dnsask.ErrAnswer) {
 		return "", err // it was not reached, or not asked
 	}
-	until := time.Now().Add(resolveAgain)
-	h.mute.Store(&until)
+	mute.begin()
 	return "", chain.Fail(chain.PhaseConnect, errNoResolver)
 }

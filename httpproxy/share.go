@@ -2,7 +2,9 @@ package httpproxy
 
 import (
 	"errors"
+	"net"
 	"net/http"
+	"strings"
 )
 
 // What stands here is for proxies on other versions of HTTP, whose answers say the
@@ -40,6 +42,21 @@ func Refusal(status int, fields http.Header, withAuth bool) error {
 // Authorization returns the value of Proxy-Authorization by which o's credentials are
 // shown, or "".
 func (o *HopOptions) Authorization() string { return o.authorization() }
+
+// Host is the authority of requests to the proxy at addr itself.
+func (o *HopOptions) Host(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if o.TLS != nil && o.TLS.ServerName != "" {
+		host = o.TLS.ServerName // its name, whatever the address
+	}
+	switch {
+	case err != nil:
+		return addr
+	case port == "443" && !strings.Contains(host, ":"):
+		return host
+	}
+	return net.JoinHostPort(host, port)
+}
 
 // Filled returns o with the defaults in place of what is zero, for a hop of scheme at addr.
 func (o HopOptions) Filled(scheme, addr string) (HopOptions, error) {

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
@@ -33,13 +34,17 @@ func Hop(addr string, o httpproxy.HopOptions) chain.Hop {
 		if bad != nil {
 			return nil, bad
 		}
+		shared := new(lacks)
 		return chain.PerIdentity(maxIdentities, func() (chain.Dialer, error) {
-			return newDialer(next, addr, o), nil
+			return newDialer(next, addr, o, shared), nil
 		}), nil
 	}}
 }
 
-func newDialer(next chain.Dialer, addr string, o httpproxy.HopOptions) *dialer {
+// lacks are what the hop was found not to do, whoever asked.
+type lacks struct{ udp, names httpproxy.Lack }
+
+func newDialer(next chain.Dialer, addr string, o httpproxy.HopOptions, shared *lacks) *dialer {
 	cfg := o.TLS.Clone()
 	if cfg == nil {
 		cfg = &tls.Config{}
@@ -51,7 +56,7 @@ func newDialer(next chain.Dialer, addr string, o httpproxy.HopOptions) *dialer {
 	if cfg.ServerName == "" {
 		cfg.ServerName, _, _ = net.SplitHostPort(addr)
 	}
-	return &dialer{next: next, addr: addr, o: o, tls: cfg}
+	return &dialer{next: next, addr: addr, o: o, tls: cfg, lacks: shared}
 }
 
 // dialer is a hop for one identity.
@@ -60,17 +65,24 @@ type dialer struct {
 	addr string
 	o    httpproxy.HopOptions
 	tls  *tls.Config
+	*lacks
 
 	mu       sync.Mutex
+	again    time.Time // when a session with datagrams was last asked for
 	sessions []*session
 	opening  *opening
 	closed   bool
 }
 
-// Carries reports that the hop carries tunnels if the way to it carries datagrams. It is of
-// chain.Carrier.
+// Carries reports whether the hop may carry network: if the way to it carries datagrams, and
+// it was not found to carry none itself. It is of chain.Carrier.
 func (d *dialer) Carries(network string) bool {
-	return network == "tcp" && chain.Carries(d.next, "udp")
+	return (network == "tcp" || network == "udp" && !d.udp.Found()) && chain.Carries(d.next, "udp")
+}
+
+// Resolve asks the hop for host, which an egress of byway can answer. It is of [chain.Resolver].
+func (d *dialer) Resolve(ctx context.Context, host string) (string, error) {
+	return httpproxy.ResolveBy(ctx, d, &d.names, host)
 }
 
 // attempts is how many sessions a dial may find dead before it is an error.
@@ -85,7 +97,12 @@ func (e unsupportedError) Error() string        { return string(e) }
 func (e unsupportedError) Is(target error) bool { return target == errors.ErrUnsupported }
 
 func (d *dialer) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
-	if network != "tcp" {
+	open := d.connect
+	switch network {
+	case "tcp":
+	case "udp":
+		open = d.flow
+	default:
 		return nil, chain.Fail(chain.PhaseConnect, &net.OpError{Op: "dial", Net: network, Err: errors.ErrUnsupported})
 	}
 	if _, err := httpproxy.Authority(addr); err != nil {
@@ -95,11 +112,11 @@ func (d *dialer) DialContext(ctx context.Context, network, addr string) (net.Con
 		return nil, chain.Fail(chain.PhaseDial, errNoUDP)
 	}
 	for try := 1; ; try++ {
-		s, err := d.session(ctx)
+		s, err := d.session(ctx, network == "udp")
 		if err != nil {
 			return nil, err
 		}
-		conn, err := d.connect(ctx, s, addr)
+		conn, err := open(ctx, s, addr)
 		var stale staleError
 		if !errors.As(err, &stale) {
 			return conn, err
@@ -139,7 +156,7 @@ func (d *dialer) connect(ctx context.Context, s *session, target string) (net.Co
 	t := newTunnel(rs, http3.ErrCodeRequestCanceled, answered, s.release)
 	conn := stream.NewConn(t, s.h3.LocalAddr(), s.h3.RemoteAddr())
 	err = chain.FirstDataOf(ctx).Along(conn, func() (acted bool, err error) {
-		refused, err := d.await(ctx, s, rs, t)
+		_, refused, err := d.await(ctx, s, rs, t.Close)
 		return !refused, err
 	})
 	if err != nil {
@@ -150,25 +167,25 @@ func (d *dialer) connect(ctx context.Context, s *session, target string) (net.Co
 	return conn, nil
 }
 
-// await waits for the answer to a request. refused goes with an error: the proxy has said
-// that it opened nothing.
-func (d *dialer) await(ctx context.Context, s *session, rs *http3.RequestStream, t *tunnel) (refused bool, err error) {
+// await waits for the answer to a request, and ends the stream by cut if it is none that one
+// could wish for. refused goes with an error: the proxy has said that it opened nothing.
+func (d *dialer) await(ctx context.Context, s *session, rs *http3.RequestStream, cut func() error) (h http.Header, refused bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, d.o.ReplyLimit)
 	defer cancel()
-	stop := context.AfterFunc(ctx, func() { _ = t.Close() })
+	stop := context.AfterFunc(ctx, func() { _ = cut() })
 	resp, err := s.answer(rs) //nolint:bodyclose // its stream is the tunnel
 	if !stop() {
-		return false, chain.Fail(chain.PhaseConnect, context.Cause(ctx))
+		return nil, false, chain.Fail(chain.PhaseConnect, context.Cause(ctx))
 	}
 	if err != nil {
-		_ = t.Close()
-		return codeOf(err) == http3.ErrCodeRequestRejected, d.lost(s, err)
+		_ = cut()
+		return nil, codeOf(err) == http3.ErrCodeRequestRejected, d.lost(s, err)
 	}
 	if err = httpproxy.Refusal(resp.StatusCode, resp.Header, d.o.Authorization() != ""); err != nil {
-		_ = t.Close()
-		return resp.StatusCode/100 != 2, err // what a strange 2xx means is not certain
+		_ = cut()
+		return nil, resp.StatusCode/100 != 2, err // what a strange 2xx means is not certain
 	}
-	return false, nil
+	return resp.Header, false, nil
 }
 
 // lost tells what err, by which a request ended without an answer, is about.

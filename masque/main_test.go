@@ -74,7 +74,12 @@ func listenUDP(t testing.TB) *net.UDPConn {
 // serve serves conn until the test ends.
 func serve(t testing.TB, conn net.PacketConn, h http.Handler) *Server {
 	t.Helper()
-	s := &Server{Handler: h, TLS: &tls.Config{Certificates: []tls.Certificate{testCert()}}}
+	return serveTo(t, conn, h, ToFriends)
+}
+
+func serveTo(t testing.TB, conn net.PacketConn, h http.Handler, to Offer) *Server {
+	t.Helper()
+	s := &Server{Handler: h, TLS: &tls.Config{Certificates: []tls.Certificate{testCert()}}, Datagrams: to}
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(conn) }()
 	t.Cleanup(func() {
@@ -102,13 +107,23 @@ func wrap(t testing.TB, h chain.Hop, next chain.Dialer) chain.Dialer {
 // tunnelled is a handler that carries CONNECTs by r.
 func tunnelled(r *relay.Relay) http.HandlerFunc {
 	return func(w http.ResponseWriter, req *http.Request) {
-		ctx, p, err := Connect(w, req, relay.Request{}, httpproxy.ConnectOptions{ProxyStatus: "test"})
+		ctx, p, err := either(w, req)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
 		_ = r.Serve(ctx, p)
 	}
+}
+
+// either returns the Pending of a CONNECT or CONNECT-UDP, whose credential is taken for good.
+func either(w http.ResponseWriter, r *http.Request) (context.Context, relay.Pending, error) {
+	Prove(r)
+	o := httpproxy.ConnectOptions{ProxyStatus: "test"}
+	if _, ok := httpproxy.UDPTarget(r); ok {
+		return ConnectUDP(w, r, relay.Request{}, o)
+	}
+	return Connect(w, r, relay.Request{}, o)
 }
 
 // direct is a router that sends everything to d.
@@ -122,7 +137,7 @@ func direct(d chain.Dialer) relay.Router {
 // long as they do.
 func handed(ends chan<- net.Conn) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		_, p, err := Connect(w, r, relay.Request{}, httpproxy.ConnectOptions{})
+		_, p, err := either(w, r)
 		if err != nil {
 			panic(err)
 		}

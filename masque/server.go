@@ -28,10 +28,16 @@ type Server struct {
 	// MaxHeaderBytes bounds a request's head; 0 means net/http's default. Clients are told it.
 	MaxHeaderBytes int
 
+	// Datagrams says to whom datagrams are offered.
+	Datagrams Offer
+
 	once, over sync.Once
-	h3         *http3.Server
+	plain      *http3.Server // without datagrams
+	wide       *http3.Server // with them
 	drained    chan struct{}
 	requests   requests
+	friends    friends
+	offers     offers
 }
 
 const (
@@ -48,11 +54,16 @@ const (
 func (s *Server) init() {
 	s.once.Do(func() {
 		s.drained = make(chan struct{})
-		s.h3 = &http3.Server{
-			Handler:        s.requests.counted(s.Handler),
-			IdleTimeout:    s.IdleLimit,
-			MaxHeaderBytes: s.MaxHeaderBytes,
+		server := func(datagrams bool) *http3.Server {
+			return &http3.Server{
+				Handler:         s.requests.counted(s.Handler),
+				IdleTimeout:     s.IdleLimit,
+				MaxHeaderBytes:  s.MaxHeaderBytes,
+				ConnContext:     s.newVisit,
+				EnableDatagrams: datagrams,
+			}
 		}
+		s.plain, s.wide = server(false), server(true)
 	})
 }
 
@@ -67,20 +78,64 @@ func (s *Server) Serve(conn net.PacketConn) error {
 	t := &quic.Transport{
 		Conn:                conn,
 		VerifySourceAddress: func(net.Addr) bool { return !limiter.Allow() },
+		ConnContext:         s.offers.tell,
 	}
 	defer t.Close() //nolint:errcheck // as above
-	l, err := t.ListenEarly(http3.ConfigureTLSConfig(s.TLS), &quic.Config{
-		InitialPacketSize: 1200,
-		Allow0RTT:         true,
-	})
+	l, err := t.ListenEarly(http3.ConfigureTLSConfig(s.TLS), s.config())
 	if err != nil {
 		return err
 	}
-	err = s.h3.ServeListener(l)
+	err = s.serve(l)
 	_ = l.Close()
 	if err == http.ErrServerClosed {
 		<-s.drained
 	}
+	return err
+}
+
+// config is the same for all save for the datagrams, which is told of at a session's start.
+func (s *Server) config() *quic.Config {
+	plain := &quic.Config{InitialPacketSize: 1200, Allow0RTT: true}
+	// A datagram of QUIC's, 1,200 bytes, has to fit from the start.
+	wide := &quic.Config{Allow0RTT: true, EnableDatagrams: true}
+	plain.GetConfigForClient = func(c *quic.ClientInfo) (*quic.Config, error) {
+		if s.Datagrams == ToAll || s.friends.take(c.RemoteAddr) {
+			s.offers.made.Store(c, true)
+			return wide, nil
+		}
+		return plain, nil
+	}
+	return plain
+}
+
+// serve gives the sessions of l to the two servers, until the first is shut down.
+func (s *Server) serve(l *quic.EarlyListener) error {
+	plain, wide := newSorted(l.Addr()), newSorted(l.Addr())
+	accepting, stop := context.WithCancel(context.Background())
+	var others sync.WaitGroup
+	others.Go(func() {
+		_ = s.wide.ServeListener(wide)
+		wide.end(quic.ErrServerClosed)
+	})
+	others.Go(func() {
+		for {
+			c, err := l.Accept(accepting)
+			if err != nil {
+				plain.end(err)
+				wide.end(err)
+				return
+			}
+			if offered(c.Context()) {
+				wide.give(c)
+			} else {
+				plain.give(c)
+			}
+		}
+	})
+	err := s.plain.ServeListener(plain)
+	plain.end(quic.ErrServerClosed)
+	stop()
+	others.Wait()
 	return err
 }
 
@@ -90,17 +145,16 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.init()
 	closing, cut := context.WithCancel(ctx)
 	defer cut()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = s.h3.Shutdown(closing) // it waits for clients to leave, too
-	}()
+	var left sync.WaitGroup
+	for _, h := range []*http3.Server{s.plain, s.wide} {
+		left.Go(func() { _ = h.Shutdown(closing) }) // it waits for clients to leave, too
+	}
 	err := s.requests.wait(ctx)
 	if err == nil {
 		late := time.AfterFunc(lingering, cut)
 		defer late.Stop()
 	}
-	<-done
+	left.Wait()
 	s.over.Do(func() { close(s.drained) })
 	return err
 }

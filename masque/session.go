@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 
@@ -28,15 +27,13 @@ const (
 	maxInterim = 16
 )
 
-// A session is one connection to the proxy, with the flow of datagrams that it is made of.
+// A session is one connection to the proxy.
 type session struct {
-	d     *dialer
-	raw   net.Conn
-	t     *quic.Transport
-	qc    *quic.Conn
-	h3    *http3.ClientConn
-	lease chain.Lease
-	once  sync.Once
+	d    *dialer
+	w    *way
+	qc   *quic.Conn
+	h3   *http3.ClientConn
+	once sync.Once
 
 	// Guarded by d.mu.
 	tunnels int
@@ -45,21 +42,71 @@ type session struct {
 	rest    *time.Timer // ends it when it has been idle for long
 }
 
-// start opens a session.
-func (d *dialer) start(ctx context.Context) (*session, error) {
-	s := &session{d: d, room: maxTunnels}
-	// A session outlives the tunnel for which it is opened, and so does its count.
-	dialCtx, cancel := context.WithTimeout(chain.WithLease(ctx, &s.lease), d.o.DialLimit)
-	raw, err := d.next.DialContext(dialCtx, "udp", d.addr)
-	cancel()
+// A way is the flow of datagrams that sessions are made of.
+type way struct {
+	raw   net.Conn
+	t     *quic.Transport
+	lease chain.Lease
+
+	mu       sync.Mutex
+	sessions int
+}
+
+// reach opens a way.
+func (d *dialer) reach(ctx context.Context) (*way, error) {
+	w := &way{}
+	// It outlives the tunnel for which it is opened, and so does its count.
+	ctx, cancel := context.WithTimeout(chain.WithLease(ctx, &w.lease), d.o.DialLimit)
+	defer cancel()
+	raw, err := d.next.DialContext(ctx, "udp", d.addr)
 	if err != nil {
-		s.lease.Release()
+		w.lease.Release()
 		return nil, err
 	}
-	s.raw, s.t = raw, &quic.Transport{Conn: packetConn(raw)}
+	w.raw, w.t = raw, &quic.Transport{Conn: packetConn(raw)}
+	return w, nil
+}
+
+// use adds a session, unless the last has ended.
+func (w *way) use(first bool) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !first && w.sessions == 0 {
+		return false
+	}
+	w.sessions++
+	return true
+}
+
+// leave takes a session away.
+func (w *way) leave() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.sessions--; w.sessions == 0 {
+		_ = w.t.Close()
+		_ = w.raw.Close()
+		w.lease.Release()
+	}
+}
+
+// start opens a session by a way of its own.
+func (d *dialer) start(ctx context.Context) (*session, error) {
+	w, err := d.reach(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w.use(true)
+	return d.greet(ctx, w)
+}
+
+// greet opens a session by w, which counts it already.
+func (d *dialer) greet(ctx context.Context, w *way) (*session, error) {
+	s := &session{d: d, w: w, room: maxTunnels}
 	limit, cancel := context.WithTimeout(ctx, d.o.HandshakeLimit)
 	defer cancel()
-	s.qc, err = s.t.Dial(limit, raw.RemoteAddr(), d.tls, &quic.Config{
+	var err error
+	s.qc, err = w.t.Dial(limit, w.raw.RemoteAddr(), d.tls, &quic.Config{
+		EnableDatagrams:      true,
 		HandshakeIdleTimeout: d.o.HandshakeLimit,
 		MaxIdleTimeout:       5 * d.o.PingAfter / 2,
 		KeepAlivePeriod:      d.o.PingAfter,
@@ -69,12 +116,10 @@ func (d *dialer) start(ctx context.Context) (*session, error) {
 		InitialConnectionReceiveWindow: 2 << 20, MaxConnectionReceiveWindow: 64 << 20,
 	})
 	if err != nil {
-		_ = s.t.Close()
-		_ = raw.Close()
-		s.lease.Release()
+		w.leave()
 		return nil, handshakeError(ctx, err)
 	}
-	s.h3 = (&http3.Transport{DisableCompression: true, MaxResponseHeaderBytes: 64 << 10}).NewClientConn(s.qc)
+	s.h3 = (&http3.Transport{EnableDatagrams: true, DisableCompression: true, MaxResponseHeaderBytes: 64 << 10}).NewClientConn(s.qc)
 	return s, nil
 }
 
@@ -97,9 +142,7 @@ func (s *session) over() bool { return s.qc.Context().Err() != nil }
 func (s *session) end() {
 	s.once.Do(func() {
 		_ = s.h3.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), "")
-		_ = s.t.Close()
-		_ = s.raw.Close()
-		s.lease.Release()
+		s.w.leave()
 	})
 }
 
@@ -136,164 +179,4 @@ func (s *session) answer(rs *http3.RequestStream) (*http.Response, error) {
 		}
 	}
 	return nil, errors.New("too many interim answers")
-}
-
-// retire has the session get no more tunnels.
-func (s *session) retire() {
-	s.d.mu.Lock()
-	defer s.d.mu.Unlock()
-	s.d.remove(s)
-}
-
-// full notes that the session has no room for more tunnels than it has without the one
-// that found out.
-func (s *session) full() {
-	s.d.mu.Lock()
-	defer s.d.mu.Unlock()
-	s.room = max(1, s.tunnels-1)
-}
-
-// release ends the count of a tunnel.
-func (s *session) release() {
-	d := s.d
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	s.tunnels--
-	switch {
-	case s.tunnels > 0:
-	case s.out:
-		go s.end() // to say goodbye may take time
-	case s.rest == nil:
-		s.rest = time.AfterFunc(d.o.IdleLimit, s.rested)
-	default:
-		s.rest.Reset(d.o.IdleLimit)
-	}
-}
-
-// rested ends a session that has been idle for long.
-func (s *session) rested() {
-	s.d.mu.Lock()
-	defer s.d.mu.Unlock()
-	if s.tunnels == 0 {
-		s.d.remove(s)
-	}
-}
-
-// remove takes s from the sessions; mu is held.
-func (d *dialer) remove(s *session) {
-	d.sessions = slices.DeleteFunc(d.sessions, func(o *session) bool { return o == s })
-	s.out = true
-	if s.rest != nil {
-		s.rest.Stop()
-	}
-	if s.tunnels == 0 {
-		go s.end()
-	}
-}
-
-// reserve returns a session with a slot reserved, or nil; mu is held.
-func (d *dialer) reserve() *session {
-	for _, s := range slices.Clone(d.sessions) {
-		if s.over() {
-			d.remove(s)
-			continue
-		}
-		if s.tunnels < s.room {
-			s.tunnels++
-			if s.rest != nil {
-				s.rest.Stop()
-			}
-			return s
-		}
-	}
-	return nil
-}
-
-// An opening is a session on its way, for which several dials may wait.
-type opening struct {
-	done    chan struct{}
-	waiters int // guarded by the dialer's mu
-	cancel  context.CancelCauseFunc
-	err     error
-}
-
-// session returns a session with a slot reserved.
-func (d *dialer) session(ctx context.Context) (*session, error) {
-	for {
-		d.mu.Lock()
-		if s := d.reserve(); s != nil {
-			d.mu.Unlock()
-			return s, nil
-		}
-		if d.closed {
-			d.mu.Unlock()
-			return nil, chain.Fail(chain.PhaseConnect, net.ErrClosed)
-		}
-		o := d.join(ctx)
-		d.mu.Unlock()
-		if err := d.wait(ctx, o); err != nil {
-			return nil, err
-		}
-	}
-}
-
-// join returns the opening to wait for, and begins one if none is on its way; mu is held.
-func (d *dialer) join(ctx context.Context) *opening {
-	o := d.opening
-	if o == nil {
-		o = &opening{done: make(chan struct{})}
-		var own context.Context
-		own, o.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
-		d.opening = o
-		go d.run(own, o)
-	}
-	o.waiters++
-	return o
-}
-
-// wait waits for o. What nobody waits for is given up.
-func (d *dialer) wait(ctx context.Context, o *opening) error {
-	var late bool
-	select {
-	case <-o.done:
-	case <-ctx.Done():
-		late = true
-	}
-	d.mu.Lock()
-	o.waiters--
-	last := o.waiters == 0
-	if last {
-		o.cancel(context.Cause(ctx))
-		if d.opening == o {
-			d.opening = nil // nobody joins what was cancelled
-		}
-	}
-	d.mu.Unlock()
-	switch {
-	case !late:
-		return o.err
-	case last:
-		return chain.GivenUp(ctx, o.done, func() error { return o.err })
-	}
-	return chain.Fail(chain.PhaseDial, context.Cause(ctx))
-}
-
-func (d *dialer) run(ctx context.Context, o *opening) {
-	s, err := d.start(ctx)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.opening == o {
-		d.opening = nil
-	}
-	o.err = err
-	switch {
-	case err != nil:
-	case d.closed:
-		s.out = true
-		go s.end()
-	default:
-		d.sessions = append(d.sessions, s)
-		s.rest = time.AfterFunc(d.o.IdleLimit, s.rested)
-	}
-	close(o.done)
 }

@@ -91,6 +91,10 @@ func (t *Trace) closed(r Request, d Decision, s Stats) {
 	}
 }
 
+// Refused reports to Failed that r was refused because of err, before it was routed. It may be
+// called on a nil Trace.
+func (t *Trace) Refused(r Request, err error) { t.failed(r, Decision{Via: "block"}, err) }
+
 // Bad reports err to BadClient. It may be called on a nil Trace.
 func (t *Trace) Bad(listener string, err error) {
 	if t != nil && t.BadClient != nil && err != nil {
