@@ -116,6 +116,7 @@ type Hop struct {
 	Padding          bool          `toml:"padding"`           // the first bytes of tunnels, as NaiveProxy does; of use to https
 	DialTimeout      time.Duration `toml:"dial_timeout"`      // reaching the hop; default 10s
 	HandshakeTimeout time.Duration `toml:"handshake_timeout"` // TLS and the proxy's protocol; default 10s
+	HTTP3            bool          `toml:"http3"`             // HTTP/3 races HTTP/2; of use to https
 	TLS              HopTLS        `toml:"tls"`               // of use to https and h3
 	SSH              HopSSH        `toml:"ssh"`               // of use to ssh
 

@@ -34,7 +34,11 @@ func (h *Hop) check(d *decoder, path string) {
 		only("tls", "https and h3")
 	}
 	if h.URL.Scheme != "https" {
+		only("http3", "https")
 		only("padding", "https")
+	}
+	if h.Padding && h.HTTP3 {
+		d.fail(join(path, "padding"), "is for HTTP/2, and http3 is on; keep one of the two")
 	}
 	if !isSOCKS5(h.URL) {
 		only("pipeline", "socks5 and socks5h")

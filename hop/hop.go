@@ -58,6 +58,10 @@ type Options struct {
 	// pin alone proves the hop.
 	Pins [][32]byte
 
+	// HTTP3, for https hops, has HTTP/3 race HTTP/2, and flows of UDP go by it; where UDP does not
+	// get through, all goes as without.
+	HTTP3 bool
+
 	// Padding, for https hops, hides the lengths of the first bytes of tunnels. The proxy
 	// has to take it: see [httpproxy.HopOptions].
 	Padding bool
@@ -110,7 +114,7 @@ func FromURL(u *url.URL, o Options) (chain.Hop, error) {
 	case "ssh":
 		return ssh.Hop(addr, o.ssh())
 	case "https":
-		return httpproxy.HopTLS(addr, o.http()), nil
+		return httpproxy.HopTLS(addr, o.https(addr)), nil
 	case "h3":
 		return masque.Hop(addr, o.http()), nil
 	}
@@ -134,8 +138,11 @@ func (o *Options) check(scheme string) error {
 	if scheme != "https" && scheme != "h3" && (o.TLS != nil || len(o.Pins) > 0) {
 		return fmt.Errorf("hop: TLS settings are of no use to %s; write https or h3", scheme)
 	}
-	if scheme != "https" && o.Padding {
-		return fmt.Errorf("hop: padding is of no use to %s; write https", scheme)
+	if scheme != "https" && o.HTTP3 {
+		return fmt.Errorf("hop: HTTP/3 beside another version is of no use to %s; write https, or h3 for HTTP/3 alone", scheme)
+	}
+	if o.Padding && (scheme != "https" || o.HTTP3) {
+		return errors.New("hop: padding is for https hops with HTTP/2 alone")
 	}
 	s := &o.SSH
 	if scheme != "ssh" && (s.KnownHosts != "" || len(s.Pins)+len(s.Keys) > 0 || s.Passphrase != "" || s.Agent != nil) {
@@ -183,6 +190,16 @@ func (o Options) http() httpproxy.HopOptions {
 		Name: o.Name, User: o.User, Password: o.Password, TLS: cfg, Padding: o.Padding,
 		DialLimit: o.DialLimit, HandshakeLimit: o.HandshakeLimit,
 	}
+}
+
+// https is http for a hop that may have HTTP/3 beside the others.
+func (o Options) https(addr string) httpproxy.HopOptions {
+	h := o.http()
+	if o.HTTP3 {
+		of := h
+		h.HTTP3 = func(next chain.Dialer) httpproxy.HTTP3 { return masque.Beside(next, addr, of) }
+	}
+	return h
 }
 
 func (o Options) ssh() ssh.Options {

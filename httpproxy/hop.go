@@ -40,6 +40,10 @@ type HopOptions struct {
 	// IdleLimit closes an HTTP/2 session without tunnels; 0 means 5 minutes.
 	IdleLimit time.Duration
 
+	// HTTP3, if not nil, returns the hop's other way by next, for HopTLS: tunnels race for it, and
+	// flows of UDP prefer it. It is used where next carries "udp".
+	HTTP3 func(next chain.Dialer) HTTP3
+
 	// PingAfter is how long an HTTP/2 session may be silent before it is asked for
 	// a sign of life, for which it has half of that again; 0 means 10 s.
 	PingAfter time.Duration

@@ -41,6 +41,8 @@ const windowBudget = 256 << 20
 type common struct {
 	budget  *h2.Budget
 	tcpOnly Lack // of UDP
+	noThree Lack // of sessions on HTTP/3, for flows
+	winner  winner
 }
 
 func newTLSHop(next chain.Dialer, addr string, o HopOptions, c *common) *tlsHop {
@@ -56,6 +58,9 @@ func newTLSHop(next chain.Dialer, addr string, o HopOptions, c *common) *tlsHop 
 	}
 	h := &tlsHop{next: next, addr: addr, o: o, tls: cfg, common: c}
 	h.pool.idle, h.pool.ahead = o.IdleLimit, h.prepare
+	if o.HTTP3 != nil {
+		h.three = o.HTTP3(next)
+	}
 	return h
 }
 
@@ -65,6 +70,7 @@ type tlsHop struct {
 	o    HopOptions
 	tls  *tls.Config
 	*common
+	three  HTTP3 // nil if there is none
 	pool   pool
 	single atomic.Bool // the proxy was last seen to have no HTTP/2
 
@@ -82,10 +88,22 @@ const attempts = 3
 
 func (h *tlsHop) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	if network == "udp" {
+		if h.flowsByThree(ctx) {
+			return h.three.DialContext(ctx, network, addr)
+		}
 		return h.flow(ctx, addr)
 	}
 	if err := checkTarget(network, addr); err != nil {
 		return nil, err
+	}
+	three, conn, err := h.byThree(ctx)
+	switch {
+	case err != nil:
+		return nil, err
+	case three:
+		return h.three.DialContext(ctx, network, addr)
+	case conn != nil:
+		return connectOver(ctx, conn, addr, &h.o)
 	}
 	for try := 1; ; try++ {
 		s, conn, err := h.session(ctx)
@@ -114,6 +132,9 @@ func (h *tlsHop) DialContext(ctx context.Context, network, addr string) (net.Con
 // their last tunnel ends.
 func (h *tlsHop) Close() error {
 	h.pool.close()
+	if h.three != nil {
+		_ = h.three.Close()
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.opening != nil && h.opening.ahead {

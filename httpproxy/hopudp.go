@@ -39,8 +39,10 @@ func (l *Lack) Note(err error) {
 	}
 }
 
-func (l *Lack) begin() {
-	until := time.Now().Add(askAgain)
+func (l *Lack) begin() { l.beginFor(askAgain) }
+
+func (l *Lack) beginFor(d time.Duration) {
+	until := time.Now().Add(d)
 	l.until.Store(&until)
 }
 
@@ -48,6 +50,20 @@ func (l *Lack) begin() {
 // chain.Carrier.
 func (h *tlsHop) Carries(network string) bool {
 	return network == "tcp" || network == "udp" && !h.tcpOnly.Found()
+}
+
+// flowsByThree reports whether a flow should go by HTTP/3: unless that is known not to come.
+func (h *tlsHop) flowsByThree(ctx context.Context) bool {
+	if h.three == nil || h.noThree.Found() || !chain.Carries(h.three, "udp") {
+		return false
+	}
+	if h.ready(ctx) {
+		return true
+	}
+	if ctx.Err() == nil {
+		h.noThree.beginFor(forget)
+	}
+	return false
 }
 
 // flow opens a flow to addr on a conn of its own: net/http's servers have no extended CONNECT

@@ -89,6 +89,18 @@ func (p *pool) reserve() *h2.Session {
 	return nil
 }
 
+// open reports whether there is a session that may get tunnels.
+func (p *pool) open() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, one := range p.sessions {
+		if !one.out && !one.State().Ended {
+			return true
+		}
+	}
+	return false
+}
+
 // add puts s into the pool, and reports whether the pool is open.
 func (p *pool) add(s *h2.Session) bool {
 	p.mu.Lock()

@@ -25,6 +25,7 @@ func buildHop(c *configs.Client, i int) (chain.Hop, error) {
 		Padding:        h.Padding,
 		DialLimit:      h.DialTimeout,
 		HandshakeLimit: h.HandshakeTimeout,
+		HTTP3:          h.HTTP3,
 	}
 	switch h.Pipeline {
 	case configs.PipelineOn:

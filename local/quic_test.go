@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -102,18 +103,23 @@ func TestQUICByAssociation(t *testing.T) {
 	for name, hops := range map[string]string{
 		"h3":                  "",
 		"https":               "",
+		"https, and HTTP/3":   "",
 		"h3 behind socks5":    "[[hop]]\nname = \"near\"\nurl = \"socks5://" + udp + "\"\n",
 		"https behind socks5": "[[hop]]\nname = \"near\"\nurl = \"socks5://" + udp + "\"\n",
 		"https behind http":   "[[hop]]\nname = \"near\"\nurl = \"http://" + tcp + "\"\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			var scheme string
-			_, _ = fmt.Sscan(name, &scheme)
+			_, _ = fmt.Sscan(strings.ReplaceAll(name, ",", " "), &scheme)
+			three := ""
+			if strings.HasSuffix(name, "HTTP/3") {
+				three = "http3 = true\n"
+			}
 			list := `["far"]`
 			if hops != "" {
 				list = `["near", "far"]`
 			}
-			local := serve(t, "[[listen]]\naddress = \"127.0.0.1:0\"\n"+hops+"[[hop]]\nname = \"far\"\nurl = \""+scheme+"://"+addr+"\"\n"+credentials+
+			local := serve(t, "[[listen]]\naddress = \"127.0.0.1:0\"\n"+hops+"[[hop]]\nname = \"far\"\nurl = \""+scheme+"://"+addr+"\"\n"+three+credentials+
 				"[[chain]]\nname = \"all\"\nhops = "+list+"\n[[route]]\nto = \"all\"\n", notTo{t, target})
 			app, err := chain.New(&net.Dialer{}, socks.Hop5(local, socks.HopOptions{}))
 			if err != nil {

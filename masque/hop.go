@@ -44,6 +44,13 @@ func Hop(addr string, o httpproxy.HopOptions) chain.Hop {
 // lacks are what the hop was found not to do, whoever asked.
 type lacks struct{ udp, names httpproxy.Lack }
 
+// Beside returns the hop at addr as the other way of an https hop, for one identity; o is that
+// hop's.
+func Beside(next chain.Dialer, addr string, o httpproxy.HopOptions) httpproxy.HTTP3 {
+	o, _ = o.Filled("https", addr)
+	return newDialer(next, addr, o, new(lacks))
+}
+
 func newDialer(next chain.Dialer, addr string, o httpproxy.HopOptions, shared *lacks) *dialer {
 	cfg := o.TLS.Clone()
 	if cfg == nil {

@@ -90,6 +90,16 @@ type opening struct {
 	err     error
 }
 
+// Ready waits for a session, and opens one if there is none.
+func (d *dialer) Ready(ctx context.Context) error {
+	s, err := d.session(ctx, false)
+	if err != nil {
+		return err
+	}
+	s.release()
+	return nil
+}
+
 // session returns a session with a slot reserved.
 func (d *dialer) session(ctx context.Context, flow bool) (*session, error) {
 	for {
