@@ -99,7 +99,6 @@ func (h *tlsHop) race(ctx context.Context) (three bool, conn net.Conn, err error
 	go func() { end3 <- h.three.Ready(ctx3) }()
 	won := func(two end) (bool, net.Conn, error) {
 		cancel3()
-		<-end3
 		cancel2()
 		h.winner.note(false)
 		return false, two.conn, nil
@@ -130,9 +129,11 @@ func (h *tlsHop) race(ctx context.Context) (three bool, conn net.Conn, err error
 			failed = two.err
 		case <-wait.C:
 			cancel2()
-			if two := <-end2; two.conn != nil {
-				_ = two.conn.Close()
-			}
+			go func() {
+				if two := <-end2; two.conn != nil {
+					_ = two.conn.Close()
+				}
+			}()
 			cancel3()
 			h.winner.note(true)
 			return true, nil, nil
