@@ -83,7 +83,7 @@ type EgressUDP struct {
 // HTTP2 says how much those who have shown a credential may send ahead of their
 // targets: 64 KiB <= StreamWindow <= SessionWindow <= 1 GiB.
 type HTTP2 struct {
-	StreamWindow  Size `toml:"stream_window"`  // default 16 MiB
+	StreamWindow  Size `toml:"stream_window"`  // default 24 MiB
 	SessionWindow Size `toml:"session_window"` // default 32 MiB
 	Budget        Size `toml:"budget"`         // of all sessions together; default 1 GiB, 0 for none
 
@@ -106,7 +106,7 @@ func (e *Egress) setDefaults() {
 	e.Destinations.DenyPorts = []uint16{25, 465, 587}
 	e.ECH.Rotate = 720 * time.Hour
 	e.UDP = EgressUDP{Idle: time.Minute, FlowsPerUser: 1024}
-	e.HTTP2 = HTTP2{StreamWindow: 16 * MiB, SessionWindow: 32 * MiB, Budget: GiB, Padding: true}
+	e.HTTP2 = HTTP2{StreamWindow: 24 * MiB, SessionWindow: 32 * MiB, Budget: GiB, Padding: true}
 }
 
 // LoadEgress reads and parses the egress file at path. Its errors are [Errors].

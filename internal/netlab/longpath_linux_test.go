@@ -118,7 +118,7 @@ func toEgress(b *testing.B, client, h *Host) chain.Dialer {
 	}
 	s := &egress.Server{
 		Users: set, Site: http.NotFoundHandler(), Certificate: cert,
-		Windows: egress.Windows{Stream: 16 << 20, Session: 32 << 20, Budget: 1 << 30},
+		Windows: egress.Windows{Stream: 24 << 20, Session: 32 << 20, Budget: 1 << 30},
 		Relay: &relay.Relay{Router: route.Table{{Via: "direct", To: &egress.Policy{
 			Resolver: net.DefaultResolver, Base: h, Allow: []netip.Prefix{netip.MustParsePrefix("10.77.0.0/16")},
 		}}}},
@@ -136,7 +136,7 @@ func toEgress(b *testing.B, client, h *Host) chain.Dialer {
 	if err != nil {
 		b.Fatal(err)
 	}
-	cfg := &tls.Config{}
+	cfg := &tls.Config{ServerName: "egress.example"} // who asks for no name of the site gets no certificate
 	httpproxy.PinSPKI(cfg, sum)
 	c, err := chain.New(client, httpproxy.HopTLS(h.Addr(443), httpproxy.HopOptions{User: "me", Password: token, TLS: cfg}))
 	if err != nil {
