@@ -28,6 +28,9 @@ func (l *register) nap(d *direction) bool {
 	e.Events |= syscall.EPOLLIN | syscall.EPOLLRDHUP
 	failed := raw.Control(func(fd uintptr) { err = syscall.EpollCtl(l.lot.fd, op, int(fd), &e) })
 	if failed == nil && err == nil {
+		if op == syscall.EPOLL_CTL_ADD {
+			l.note()
+		}
 		return true
 	}
 	l.drop(d)

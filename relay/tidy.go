@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// When many tunnels were parked, their goroutines and conns are garbage that Go would
+// When many tunnels were parked, or came to rest with one goroutine, what they had is garbage that Go would
 // keep for up to two minutes, as nothing is allocated. It is collected once they have
 // calmed, which takes milliseconds, and seldom.
 const (
-	tidyCrowd = 1024 // tunnels parked since the last time
+	tidyCrowd = 1024 // tunnels since the last time
 	tidyCalm  = time.Second
 	tidyPause = time.Minute // from one collection to the next, at least
 )
@@ -23,7 +23,7 @@ type tidier struct {
 	last    time.Time // of collections
 }
 
-// note tells of a tunnel that was parked.
+// note tells of a tunnel that was parked, or rests for the first time.
 func (l *register) note() {
 	d := &l.tidier
 	if d.parked++; d.parked < tidyCrowd {
