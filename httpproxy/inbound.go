@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/byway-proxy/byway/internal/deadline"
@@ -48,6 +49,11 @@ type inbound struct {
 	src io.Reader
 	by  deadline.Deadline
 
+	// interrupt has src end, after what has come, with os.ErrDeadlineExceeded. What comes later
+	// has the stream reset: it is not called before somebody reads.
+	interrupt func()
+	waits     atomic.Bool // somebody reads src steadily
+
 	chunks chan chunk
 	done   chan struct{} // closed by close
 
@@ -60,8 +66,8 @@ type inbound struct {
 	end    chan struct{} // closed by endSoon
 }
 
-func newInbound(src io.Reader) *inbound {
-	return &inbound{src: src, chunks: make(chan chunk), done: make(chan struct{}), end: make(chan struct{})}
+func newInbound(src io.Reader, interrupt func()) *inbound {
+	return &inbound{src: src, interrupt: interrupt, chunks: make(chan chunk), done: make(chan struct{}), end: make(chan struct{})}
 }
 
 func (in *inbound) pull() {
@@ -110,6 +116,11 @@ func (in *inbound) readSteady(p []byte) (int, error) {
 	if in.pulling {
 		return in.take(p, func() <-chan struct{} { return nil }, true)
 	}
+	in.waits.Store(true)
+	defer in.waits.Store(false)
+	if isClosed(in.end) {
+		in.interrupt()
+	}
 	n, err := in.src.Read(p) // one of nothing waits for something
 	select {
 	case <-in.done:
@@ -121,14 +132,19 @@ func (in *inbound) readSteady(p []byte) (int, error) {
 
 // failure is the src's err for the reader.
 func (in *inbound) failure(err error) error {
-	select {
-	case <-in.end:
-		if errors.Is(err, os.ErrDeadlineExceeded) { // see endSoon
-			return io.EOF
-		}
-	default:
+	if errors.Is(err, os.ErrDeadlineExceeded) && isClosed(in.end) {
+		return io.EOF
 	}
 	return streamError(err)
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 // take takes from the chunks, if it may wait.
@@ -174,9 +190,13 @@ func (in *inbound) take(p []byte, by func() <-chan struct{}, wait bool) (int, er
 	}
 }
 
-// endSoon makes read return EOF when nothing more is at hand. Whoever owns the source sees to it that a
-// read of it that waits comes back with os.ErrDeadlineExceeded.
-func (in *inbound) endSoon() { in.ending.Do(func() { close(in.end) }) }
+// endSoon makes read return EOF when nothing more is at hand.
+func (in *inbound) endSoon() {
+	in.ending.Do(func() { close(in.end) })
+	if in.waits.Load() {
+		in.interrupt()
+	}
+}
 
 // close makes read fail. It is called once; whoever owns the source ends it.
 func (in *inbound) close() { close(in.done) }

@@ -34,10 +34,11 @@ type serverStream struct {
 
 func newServerStream(w http.ResponseWriter, r *http.Request, capsules bool) *serverStream {
 	s := &serverStream{
-		in: newInbound(r.Body), body: r.Body,
-		w: w, rc: http.NewResponseController(w), capsules: capsules,
+		body: r.Body,
+		w:    w, rc: http.NewResponseController(w), capsules: capsules,
 		local: addr("h2"), remote: addr(r.RemoteAddr),
 	}
+	s.in = newInbound(r.Body, s.interrupt)
 	if a, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
 		s.local = a
 	}
@@ -168,6 +169,15 @@ func (s *serverStream) cut() {
 	}
 }
 
+// interrupt ends the request's body after what has come of it.
+func (s *serverStream) interrupt() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		_ = s.rc.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
 // CloseWrite tells the peer that nothing more comes. Without capsules the handler
 // must return for that: Read then delivers what is at hand, and EOF. See the
 // package's doc.
@@ -189,7 +199,6 @@ func (s *serverStream) CloseWrite() error {
 		}
 	} else {
 		s.in.endSoon()
-		_ = s.rc.SetReadDeadline(time.Unix(1, 0)) // the body ends after what has come
 	}
 	err = s.done(err)
 	s.mu.Lock()

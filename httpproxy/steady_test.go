@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -37,7 +38,8 @@ func (s *script) Read(p []byte) (int, error) {
 
 func TestReadSteady(t *testing.T) {
 	body := &script{pieces: make(chan string, 4)}
-	in := newInbound(body)
+	interrupted := false
+	in := newInbound(body, func() { interrupted = true })
 	in.by.Set(time.Unix(1, 0)) // is for others
 	buf := make([]byte, 16)
 	next := func(read func([]byte) (int, error), want string) {
@@ -71,9 +73,56 @@ func TestReadSteady(t *testing.T) {
 	if n, err := in.readSteady(buf); err != io.EOF {
 		t.Fatalf("read %q, %v", buf[:n], err)
 	}
+	if interrupted {
+		t.Error("it was interrupted, though nobody read steadily")
+	}
 	in.close()
 	if _, err := in.readSteady(buf); !errors.Is(err, net.ErrClosed) {
 		t.Fatalf("error %v", err)
+	}
+}
+
+// TestEndSoon: whoever reads steadily is interrupted at once if he waits, and else when he reads next, so
+// that the body takes what comes until then.
+func TestEndSoon(t *testing.T) {
+	for _, waits := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			body := &script{pieces: make(chan string, 4)}
+			interrupted := make(chan struct{})
+			in := newInbound(body, sync.OnceFunc(func() {
+				close(interrupted)
+				close(body.pieces)
+			}))
+			if !waits {
+				in.endSoon()
+				body.pieces <- "late"
+				if isClosed(interrupted) {
+					t.Fatal("interrupted, though nobody reads")
+				}
+			}
+			got := make(chan string, 4)
+			go func() {
+				defer close(got)
+				buf := make([]byte, 16)
+				for {
+					n, err := in.readSteady(buf)
+					if err != nil {
+						got <- err.Error()
+						return
+					}
+					got <- string(buf[:n])
+				}
+			}()
+			synctest.Wait()
+			if waits {
+				in.endSoon()
+			} else if text := <-got; text != "late" {
+				t.Errorf("got %q", text)
+			}
+			if text := <-got; text != "EOF" {
+				t.Errorf("at the end %q", text)
+			}
+		})
 	}
 }
 
