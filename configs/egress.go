@@ -37,6 +37,10 @@ type EgressListener struct {
 	// HTTP3Datagrams offers datagrams to all clients on HTTP/3, before they have shown a
 	// credential; default false.
 	HTTP3Datagrams bool `toml:"http3_datagrams"`
+
+	// HTTPPort is a port of the same host where HTTP in the clear is sent to https, and the questions
+	// of an ACME authority are answered; 0 for none.
+	HTTPPort uint16 `toml:"http_port"`
 }
 
 func (l *EgressListener) setDefaults() { l.HTTP3 = true }
@@ -46,13 +50,16 @@ type EgressTLS struct {
 	Certificate string `toml:"certificate,path"` // PEM file; goes with Key
 	Key         string `toml:"key,path"`         // PEM file; goes with Certificate
 
-	// Names are the DNS names and IP addresses of the certificate that is made
+	// Names are the DNS names and IP addresses of the certificate that is made or asked for
 	// when there is none: at least one then, and none otherwise.
 	Names []string `toml:"names"`
 
 	// State is the folder where that certificate and its key are kept. It is
 	// "state" beside the file by default, and empty if Certificate is given.
 	State string `toml:"state,path"`
+
+	// ACME is the authority that is asked for it; with none, it is made on the spot.
+	ACME EgressACME `toml:"acme"`
 }
 
 // EgressECH lets clients hide the name that they ask for (Encrypted Client Hello).

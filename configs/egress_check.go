@@ -15,12 +15,14 @@ func (e *Egress) check(d *decoder) {
 		if l.Plain && !e.front {
 			d.fail(join(at("listen", i), "plain"), "would have tokens sent in the clear; remove it (it is for \"byway front\", which has no tunnels)")
 		}
+		l.checkHTTPPort(d, join(at("listen", i), "http_port"))
 	}
 	e.noTunnels(d)
 	if plain := len(e.Listeners) > 0 && e.Listeners[0].Plain && e.front; !plain || d.has("tls") {
 		e.TLS.check(d)
 		e.ECH.check(d)
 	}
+	e.checkACME(d)
 	e.checkSites(d)
 	e.checkUsers(d)
 	e.HTTP2.check(d)
@@ -64,9 +66,9 @@ func (d *decoder) onlyFirst(list string, i int) {
 func (t *EgressTLS) check(d *decoder) {
 	d.bothOrNeither("tls", "certificate", "key")
 	if d.has("tls.certificate") || d.has("tls.key") {
-		for _, key := range []string{"tls.names", "tls.state"} {
+		for _, key := range []string{"tls.names", "tls.state", "tls.acme"} {
 			if d.has(key) {
-				d.fail(key, "is for a certificate that is made here, and one is given; remove one of the two")
+				d.fail(key, "is for a certificate that is made or asked for, and one is given; remove one of the two")
 			}
 		}
 		return

@@ -15,13 +15,18 @@ import (
 	"github.com/byway-proxy/byway/relay"
 )
 
-// A Server is an egress. All its fields save the limits are required: without a
+// A Server is an egress. All its fields save the limits are required, of
+// the two for certificates one: without a
 // credential to ask for it does not serve.
 type Server struct {
-	Users       *users.Set   // whom tunnels are for, and what they cost; not closed here
-	Site        http.Handler // for everybody else
-	Relay       *relay.Relay // carries the tunnels; its router leads to a [Policy]
-	Certificate tls.Certificate
+	Users *users.Set   // whom tunnels are for, and what they cost; not closed here
+	Site  http.Handler // for everybody else
+	Relay *relay.Relay // carries the tunnels; its router leads to a [Policy]
+
+	// Certificate is the website's. GetCertificate, if it is not nil, chooses another for each handshake,
+	// as that of a [tls.Config]; Certificate then need not be given.
+	Certificate    tls.Certificate
+	GetCertificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 
 	// HeadLimit bounds TLS and the head of a request; 0 means what the website's persona
 	// has, a minute.
@@ -44,6 +49,7 @@ type Server struct {
 	FlowsPerUser int
 
 	flows flows
+	acme  *ACME // of the configuration; nil without
 
 	mu     sync.Mutex
 	http   *http.Server
@@ -78,12 +84,20 @@ func (s *Server) server() (*http.Server, error) {
 		return nil, errors.New("egress: no users: it would be an open proxy")
 	case s.Site == nil || s.Relay == nil || s.Relay.Router == nil:
 		return nil, errors.New("egress: Site, Relay and its Router are required")
-	case len(s.Certificate.Certificate) == 0:
+	case s.GetCertificate == nil && len(s.Certificate.Certificate) == 0:
 		return nil, errors.New("egress: no certificate")
 	}
 	s.Relay.Account = s.account
 	s.Relay.Router = &userRouter{Router: s.Relay.Router, users: s.Users}
-	h, err := websiteServer(http.HandlerFunc(s.serveHTTP), s.Certificate, s.ECH, s.HeadLimit)
+	get := s.GetCertificate
+	if get == nil {
+		served, err := newByName(s.Certificate)
+		if err != nil {
+			return nil, err
+		}
+		get = served.certificate
+	}
+	h, err := websiteServer(http.HandlerFunc(s.serveHTTP), get, s.ECH, s.HeadLimit)
 	if err != nil {
 		return nil, err
 	}

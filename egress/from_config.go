@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/byway-proxy/byway/configs"
@@ -15,20 +17,20 @@ import (
 )
 
 // FromConfig builds the server that c describes, with its limits, over the
-// system's resolver and dialer. Nothing is listened on yet. Errors have their place
-// in the file.
-func FromConfig(c *configs.Egress, trace *relay.Trace) (*Server, error) {
+// system's resolver and dialer. log is told of certificates and of the servers behind the website. Nothing is
+// listened on yet. Errors have their place in the file.
+func FromConfig(c *configs.Egress, trace *relay.Trace, log *slog.Logger) (*Server, error) {
 	base := &net.Dialer{}
-	site, err := NewWebsite(c, WayBehind{base.DialContext, net.DefaultResolver}, nil)
+	site, err := NewWebsite(c, WayBehind{base.DialContext, net.DefaultResolver}, UpstreamTrace(log))
 	if err != nil {
 		return nil, err
 	}
-	cert, err := certificateOf(c)
+	certs, err := newCertificates(c, log)
 	if err != nil {
 		site.Close()
 		return nil, err
 	}
-	ech, err := echOf(c, cert)
+	ech, err := echOf(c, &certs)
 	if err != nil {
 		site.Close()
 		return nil, err
@@ -50,15 +52,17 @@ func FromConfig(c *configs.Egress, trace *relay.Trace) (*Server, error) {
 		datagrams = masque.ToAll
 	}
 	return &Server{
-		Users:        set,
-		Site:         site,
-		Certificate:  cert,
-		HeadLimit:    c.Timeouts.Handshake,
-		Windows:      windowsOf(c.HTTP2),
-		Padding:      c.HTTP2.Padding,
-		ECH:          ech,
-		Datagrams:    datagrams,
-		FlowsPerUser: c.UDP.FlowsPerUser,
+		Users:          set,
+		Site:           site,
+		Certificate:    certs.made,
+		GetCertificate: certs.get,
+		HeadLimit:      c.Timeouts.Handshake,
+		Windows:        windowsOf(c.HTTP2),
+		Padding:        c.HTTP2.Padding,
+		ECH:            ech,
+		Datagrams:      datagrams,
+		FlowsPerUser:   c.UDP.FlowsPerUser,
+		acme:           certs.acme,
 		Relay: &relay.Relay{
 			Router:    route.Table{{To: policy, Via: "direct", Place: "egress"}},
 			DialLimit: c.Timeouts.Dial,
@@ -72,15 +76,16 @@ func FromConfig(c *configs.Egress, trace *relay.Trace) (*Server, error) {
 
 // echOf returns the keys of ECH that c asks for, or nil. A client whose key is not known any more can
 // tell so only if the public name is in the certificate.
-func echOf(c *configs.Egress, cert tls.Certificate) (*ECHKeys, error) {
-	if c.ECH.Name == "" || len(cert.Certificate) == 0 {
+func echOf(c *configs.Egress, certs *certificates) (*ECHKeys, error) {
+	if c.ECH.Name == "" || certs.get == nil {
 		return nil, nil
 	}
-	byName, err := newByName(cert)
-	if err != nil {
-		return nil, err
+	known := slices.Contains(c.TLS.Names, c.ECH.Name)
+	if certs.acme == nil { // else it is to be asked for these names
+		_, err := certs.get(&tls.ClientHelloInfo{ServerName: c.ECH.Name})
+		known = err == nil
 	}
-	if _, err := byName.certificate(&tls.ClientHelloInfo{ServerName: c.ECH.Name}); err != nil {
+	if !known {
 		return nil, c.Errorf("ech.name", "%q is not in the certificate; have it made for this name, too", c.ECH.Name)
 	}
 	keys, err := OpenECH(c.ECH.State, c.ECH.Name, c.ECH.Rotate)
@@ -97,21 +102,6 @@ func windowsOf(h configs.HTTP2) Windows {
 	return Windows{Stream: int(h.StreamWindow), Session: int(h.SessionWindow), Budget: int64(h.Budget)}
 }
 
-func certificateOf(c *configs.Egress) (tls.Certificate, error) {
-	if c.TLS.Certificate == "" {
-		cert, err := MadeCertificate(c.TLS.State, c.TLS.Names)
-		if err != nil {
-			return tls.Certificate{}, c.Errorf("tls.state", "%w", err)
-		}
-		return cert, nil
-	}
-	cert, err := tls.LoadX509KeyPair(c.TLS.Certificate, c.TLS.Key)
-	if err != nil {
-		return tls.Certificate{}, c.Errorf("tls.certificate", "the certificate and its key cannot be used: %w", err)
-	}
-	return cert, nil
-}
-
 // ListenAndServe listens where c says and serves until ctx ends, then drains the
 // tunnels for c's limit, and stores what users have used. ready is called with the address
 // when it listens.
@@ -122,33 +112,24 @@ func (s *Server) ListenAndServe(ctx context.Context, c *configs.Egress, ready fu
 		return err
 	}
 	defer stop()
-	l, p, err := listen(ctx, c)
+	if s.acme != nil {
+		defer s.acme.Close()
+	}
+	p, err := listen(ctx, c)
 	if err != nil {
 		return err
 	}
-	serve := []func() error{func() error { return s.Serve(l) }}
-	if p != nil {
-		serve = append(serve, func() error { return s.ServePacket(p) })
+	serve := []func() error{func() error { return s.Serve(p.tls) }}
+	if p.quic != nil {
+		serve = append(serve, func() error { return s.ServePacket(p.quic) })
 	}
-	ready(l.Addr())
-	return serveAll(ctx, c.Timeouts.Drain, s.Shutdown, serve)
-}
-
-// listen opens what c names; p is nil without HTTP/3.
-func listen(ctx context.Context, c *configs.Egress) (l net.Listener, p net.PacketConn, err error) {
-	l, err = (&net.ListenConfig{}).Listen(ctx, "tcp", c.Listeners[0].Address)
+	serve, shutdown, err := p.beside(ctx, c, s.acme, serve, s.Shutdown)
 	if err != nil {
-		return nil, nil, c.Errorf("listen[0].address", "cannot be listened on: %w", err)
+		p.close()
+		return err
 	}
-	if c.Listeners[0].HTTP3 && !c.Listeners[0].Plain {
-		// The same port, which with port 0 the system has just chosen.
-		p, err = (&net.ListenConfig{}).ListenPacket(ctx, "udp", l.Addr().String())
-		if err != nil {
-			_ = l.Close()
-			return nil, nil, c.Errorf("listen[0].address", "cannot be listened on by UDP: %w; free the port, or leave HTTP/3 out with http3 = false", err)
-		}
-	}
-	return l, p, nil
+	ready(p.tls.Addr())
+	return serveAll(ctx, c.Timeouts.Drain, shutdown, serve)
 }
 
 // serveAll runs serve until ctx ends or one of them does, and then shutdown for as long as drain.

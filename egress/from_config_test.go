@@ -2,6 +2,7 @@ package egress
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -45,7 +46,7 @@ func TestFromConfig(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := FromConfig(c, nil)
+		s, err := FromConfig(c, nil, slog.New(slog.DiscardHandler))
 		if err != nil {
 			if want == "" || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret\n") {
 				t.Errorf("%s: %v", text, err)

@@ -18,10 +18,7 @@ import (
 // A FrontServer is a website alone: what an egress is to those without a credential,
 // without any tunnels.
 type FrontServer struct {
-	// Certificate is that of the website; without one it is served in the clear, with HTTP/2 for
-	// clients that begin with it.
-	Certificate tls.Certificate
-
+	certs  certificates // none in the clear
 	site   *Website
 	http   *http.Server
 	http3  *masque.Server // nil without
@@ -31,25 +28,23 @@ type FrontServer struct {
 // FrontFromConfig builds the website that c describes, over the system's dialer; what changes
 // with the servers behind it is logged. Nothing is listened on yet. Errors have their place in the file.
 func FrontFromConfig(c *configs.Egress, log *slog.Logger) (*FrontServer, error) {
-	s := &FrontServer{}
-	if !c.Listeners[0].Plain {
-		cert, err := certificateOf(c)
-		if err != nil {
-			return nil, err
-		}
-		s.Certificate = cert
-	}
 	site, err := NewWebsite(c, WayBehind{(&net.Dialer{}).DialContext, net.DefaultResolver}, UpstreamTrace(log))
 	if err != nil {
 		return nil, err
 	}
-	s.site = site
-	ech, err := echOf(c, s.Certificate)
+	s := &FrontServer{site: site}
+	if !c.Listeners[0].Plain {
+		if s.certs, err = newCertificates(c, log); err != nil {
+			site.Close()
+			return nil, err
+		}
+	}
+	ech, err := echOf(c, &s.certs)
 	if err != nil {
 		site.Close()
 		return nil, err
 	}
-	if s.http, err = websiteServer(http.HandlerFunc(s.serveHTTP), s.Certificate, ech, c.Timeouts.Handshake); err != nil {
+	if s.http, err = websiteServer(http.HandlerFunc(s.serveHTTP), s.certs.get, ech, c.Timeouts.Handshake); err != nil {
 		site.Close()
 		return nil, err
 	}
@@ -64,17 +59,13 @@ func (s *FrontServer) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	s.site.ServeHTTP(w, r)
 }
 
-// websiteServer returns the HTTP server of a website, with tunnels or without; in the clear if
-// there is no certificate.
-func websiteServer(h http.Handler, cert tls.Certificate, ech *ECHKeys, headLimit time.Duration) (*http.Server, error) {
+// websiteServer returns the HTTP server of a website, with tunnels or without; in the clear, with
+// HTTP/2 for clients that begin with it, if certificate is nil.
+func websiteServer(h http.Handler, certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error), ech *ECHKeys, headLimit time.Duration) (*http.Server, error) {
 	var cfg *tls.Config
-	if len(cert.Certificate) > 0 {
-		byName, err := newByName(cert)
-		if err != nil {
-			return nil, err
-		}
+	if certificate != nil {
 		cfg = front.TLSConfig()
-		cfg.GetCertificate = byName.certificate
+		cfg.GetCertificate = certificate
 		if ech != nil {
 			cfg.GetEncryptedClientHelloKeys = ech.Get
 		}
@@ -90,22 +81,30 @@ func websiteServer(h http.Handler, cert tls.Certificate, ech *ECHKeys, headLimit
 // for c's limit. ready is called with the address when it listens.
 func (s *FrontServer) ListenAndServe(ctx context.Context, c *configs.Egress, ready func(net.Addr)) error {
 	defer s.site.Close()
-	l, p, err := listen(ctx, c)
+	if s.certs.acme != nil {
+		defer s.certs.acme.Close()
+	}
+	p, err := listen(ctx, c)
 	if err != nil {
 		return err
 	}
 	serve := []func() error{func() error {
-		if len(s.Certificate.Certificate) == 0 {
-			return s.http.Serve(l)
+		if s.certs.get == nil {
+			return s.http.Serve(p.tls)
 		}
-		return s.http.ServeTLS(l, "", "")
+		return s.http.ServeTLS(p.tls, "", "")
 	}}
-	if p != nil {
-		serve = append(serve, func() error { return s.http3.Serve(p) })
-		s.altSvc.tell(p.LocalAddr())
+	if p.quic != nil {
+		serve = append(serve, func() error { return s.http3.Serve(p.quic) })
+		s.altSvc.tell(p.quic.LocalAddr())
 	}
-	ready(l.Addr())
-	return serveAll(ctx, c.Timeouts.Drain, s.shutdown, serve)
+	serve, shutdown, err := p.beside(ctx, c, s.certs.acme, serve, s.shutdown)
+	if err != nil {
+		p.close()
+		return err
+	}
+	ready(p.tls.Addr())
+	return serveAll(ctx, c.Timeouts.Drain, shutdown, serve)
 }
 
 // shutdown waits for requests to end, as long as ctx does not.

@@ -2,8 +2,6 @@ package egress
 
 import (
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"net/http"
 	"net/url"
 	"os"
@@ -170,13 +168,9 @@ func upstreamTLS(u *configs.Upstream) (*tls.Config, error) {
 		cfg.ServerName = u.URL.Hostname()
 	}
 	if u.CA != "" {
-		pem, err := os.ReadFile(u.CA)
-		if err != nil {
+		var err error
+		if cfg.RootCAs, err = roots(u.CA); err != nil {
 			return nil, err
-		}
-		cfg.RootCAs = x509.NewCertPool()
-		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, errors.New("there is no certificate in it")
 		}
 	}
 	return cfg, nil

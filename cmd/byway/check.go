@@ -248,8 +248,17 @@ func checkEgress(w io.Writer, file string) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(w, "listen  %s for %s; everybody else sees the website\nok      %s\n",
-		cfg.Listeners[0].Address, usersOf(cfg), file)
+	var b strings.Builder
+	l := &cfg.Listeners[0]
+	fmt.Fprintf(&b, "listen  %s for %s; everybody else sees the website\n", l.Address, usersOf(cfg))
+	if l.HTTPPort != 0 {
+		fmt.Fprintf(&b, "listen  port %d sends everybody to https\n", l.HTTPPort)
+	}
+	if a := cfg.TLS.ACME.Directory; a != "" {
+		fmt.Fprintf(&b, "direct  tls.acme: %s and its OCSP server are reached from here, their names resolved by this system\n", a)
+	}
+	fmt.Fprintf(&b, "ok      %s\n", file)
+	_, err = io.WriteString(w, b.String())
 	return err
 }
 

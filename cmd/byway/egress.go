@@ -32,7 +32,7 @@ func egressCommand() *cobra.Command {
 			return err
 		}
 		logger := log()
-		s, err := egress.FromConfig(cfg, local.Trace(logger))
+		s, err := egress.FromConfig(cfg, local.Trace(logger), logger)
 		if err != nil {
 			return err
 		}

@@ -67,7 +67,7 @@ var outside = map[string][]string{
 	"local/names":     {"github.com/miekg/dns"},
 	"local/lists":     {"golang.org/x/crypto/blake2b"},
 
-	"egress":       {"golang.org/x/net/http2"},
+	"egress":       {"golang.org/x/net/http2", "github.com/caddyserver/certmagic", "go.uber.org/zap"},
 	"egress/users": {"go.etcd.io/bbolt", "go.etcd.io/bbolt/errors", "golang.org/x/time/rate"},
 	"egress/front": {"golang.org/x/net/http/httpguts", "golang.org/x/net/http2", "github.com/andybalholm/brotli", "github.com/klauspost/compress/gzip", "github.com/klauspost/compress/zstd"},
 

@@ -30,6 +30,7 @@ var reaches = map[string]*regexp.Regexp{
 	"github.com/armon/go-socks5":       regexp.MustCompile(`^(New|Server|DNSResolver)$`),
 	"github.com/miekg/dns":             regexp.MustCompile(`^(Client\w*|Conn|Dial\w*|Exchange\w*|ListenAndServe\w*|ActivateAndServe|Server|Transfer)$`),
 	"github.com/pires/go-proxyproto":   regexp.MustCompile(`^Listener$`),
+	"github.com/caddyserver/certmagic": regexp.MustCompile(`^(New\w*|Default\w*|HTTPS|Listen|TLS|Manage\w+|\w*Solver|Storage)$`),
 	"github.com/quic-go/quic-go":       regexp.MustCompile(`^(Dial\w*|Listen\w*|Transport)$`),
 	"github.com/quic-go/quic-go/http3": regexp.MustCompile(`^(Transport|ListenAndServe\w*)$`),
 }
@@ -70,13 +71,17 @@ var ways = map[string]map[string]string{
 		"cmd/byway/status.go":             "metrics and the status page, on loopback",
 		"socks/associate.go":              "the socket of a UDP association, at the address that its client came to",
 		"internal/sockets/listen_unix.go": "unix sockets",
-		"egress/from_config.go":           "the listener of the egress",
+		"egress/listen.go":                "the listeners of the egress and of the website alone",
 		"cmd/byway/demo.go":               "the demonstration's servers, on loopback",
 	},
 	"a call of ListenAndServe": {
 		"cmd/byway/egress.go": "that of package egress, at the address of the file",
 		"cmd/byway/front.go":  "that of package egress, at the address of the file",
 	},
+
+	"github.com/caddyserver/certmagic.New":           {"egress/acme.go": "certificates by ACME, if the file says so"},
+	"github.com/caddyserver/certmagic.NewCache":      {"egress/acme.go": "the same"},
+	"github.com/caddyserver/certmagic.NewACMEIssuer": {"egress/acme.go": "the same: it dials the authority, and never asks a proxy of the environment"},
 
 	"net.ListenUDP": {
 		"local/forward_udp.go": "forwards of datagrams",
@@ -185,6 +190,7 @@ func TestWaysCatch(t *testing.T) {
 		`import "github.com/byway-proxy/byway/internal/testnet"; var _ = testnet.New`:                        "internal/testnet imported",
 		`import "syscall"; var _, _ = syscall.Socket(0, 0, 0)`:                                               "syscall.Socket",
 		`import "github.com/armon/go-socks5"; var _, _ = socks5.New(nil)`:                                    "github.com/armon/go-socks5.New",
+		`import "github.com/caddyserver/certmagic"; var _ = certmagic.HTTPS(nil, nil)`:                       "github.com/caddyserver/certmagic.HTTPS",
 		`import "golang.org/x/net/http2"; var _ = &http2.Transport{}`:                                        "golang.org/x/net/http2.Transport",
 		`import "github.com/quic-go/quic-go"; var _, _ = quic.DialAddr(nil, "", nil, nil)`:                   "github.com/quic-go/quic-go.DialAddr",
 		`import "net"; var _ net.Conn; import "net/http"; var _ http.Header; func f() { _ = http.Header{} }`: "",
