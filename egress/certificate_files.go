@@ -47,6 +47,14 @@ func (f *CertificateFiles) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Cert
 	return f.current().certificate(hello)
 }
 
+// Look looks at the files now.
+func (f *CertificateFiles) Look() {
+	f.mu.Lock()
+	f.looked = time.Time{}
+	f.mu.Unlock()
+	f.current()
+}
+
 func (f *CertificateFiles) current() byName {
 	f.mu.Lock()
 	defer f.mu.Unlock()

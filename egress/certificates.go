@@ -15,9 +15,10 @@ import (
 
 // certificates are a website's, from where the file says.
 type certificates struct {
-	made tls.Certificate // on the spot, known by its pin; zero otherwise
-	get  func(*tls.ClientHelloInfo) (*tls.Certificate, error)
-	acme *ACME // nil without an authority
+	made  tls.Certificate // on the spot, known by its pin; zero otherwise
+	get   func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	acme  *ACME             // nil without an authority
+	files *CertificateFiles // nil without files
 }
 
 func newCertificates(c *configs.Egress, log *slog.Logger) (certificates, error) {
@@ -27,7 +28,7 @@ func newCertificates(c *configs.Egress, log *slog.Logger) (certificates, error) 
 		if err != nil {
 			return certificates{}, c.Errorf("tls.certificate", "the certificate and its key cannot be used: %w", err)
 		}
-		return certificates{get: f.GetCertificate}, nil
+		return certificates{get: f.GetCertificate, files: f}, nil
 	case c.TLS.ACME.Directory != "":
 		a, err := acmeFromConfig(c, log)
 		if err != nil {

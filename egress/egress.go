@@ -49,7 +49,8 @@ type Server struct {
 	FlowsPerUser int
 
 	flows flows
-	acme  *ACME // of the configuration; nil without
+	acme  *ACME             // of the configuration; nil without
+	files *CertificateFiles // the same
 
 	mu     sync.Mutex
 	http   *http.Server
@@ -178,7 +179,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		}
 	}
 	_ = h.Close()
-	if w, ok := s.Site.(*Website); ok {
+	if w, ok := s.Site.(interface{ Close() }); ok {
 		w.Close()
 	}
 	return err

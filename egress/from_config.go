@@ -21,7 +21,8 @@ import (
 // listened on yet. Errors have their place in the file.
 func FromConfig(c *configs.Egress, trace *relay.Trace, log *slog.Logger) (*Server, error) {
 	base := &net.Dialer{}
-	site, err := NewWebsite(c, WayBehind{base.DialContext, net.DefaultResolver}, UpstreamTrace(log))
+	way := WayBehind{base.DialContext, net.DefaultResolver}
+	site, err := NewWebsite(c, way, UpstreamTrace(log))
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +54,7 @@ func FromConfig(c *configs.Egress, trace *relay.Trace, log *slog.Logger) (*Serve
 	}
 	return &Server{
 		Users:          set,
-		Site:           site,
+		Site:           newLiveSite(site, way),
 		Certificate:    certs.made,
 		GetCertificate: certs.get,
 		HeadLimit:      c.Timeouts.Handshake,
@@ -63,6 +64,7 @@ func FromConfig(c *configs.Egress, trace *relay.Trace, log *slog.Logger) (*Serve
 		Datagrams:      datagrams,
 		FlowsPerUser:   c.UDP.FlowsPerUser,
 		acme:           certs.acme,
+		files:          certs.files,
 		Relay: &relay.Relay{
 			Router:    route.Table{{To: policy, Via: "direct", Place: "egress"}},
 			DialLimit: c.Timeouts.Dial,

@@ -20,7 +20,9 @@ func egressCommand() *cobra.Command {
 		Use:   "egress",
 		Short: "Serve as the last hop, and as a website for everybody else",
 		Long: "Serve as the last hop for those who hold a credential, and as a website for\n" +
-			"everybody else. \"byway egress init\" writes a configuration to begin with.",
+			"everybody else. \"byway egress init\" writes a configuration to begin with.\n" +
+			"On SIGHUP the file is read again: the website changes, and the certificate's files are\n" +
+			"looked at; what else has changed is for the next start, and told in the log.",
 		Args: cobra.NoArgs,
 	}
 	c.Flags().StringVarP(&file, "config", "c", egressConfig, "configuration file")
@@ -36,6 +38,7 @@ func egressCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		defer reloadsEgress(c.Context(), s, cfg, file, logger)()
 		return s.ListenAndServe(c.Context(), cfg, func(a net.Addr) {
 			attrs := []any{"address", a.String(), "users", len(s.Users.List())}
 			if cfg.TLS.Certificate == "" {
