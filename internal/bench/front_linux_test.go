@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/byway-proxy/byway/internal/testnet"
 )
 
 // proxying are reverse proxies, set up with what each needs to keep its connections to the origin, and else as they come.
@@ -64,7 +66,7 @@ func TestFrontPeers(t *testing.T) {
 		tab.Columns = append(tab.Columns, Column{size + " req/s", false}, Column{size + " p99 ms", true}, Column{size + " cpu µs", true})
 	}
 	dir := t.TempDir()
-	origin := freePort(t)
+	origin := testnet.Reserved(t)
 	serveFiles(t, nginx, dir, origin)
 	tab.Row("no proxy", Reference)
 	type run struct {
@@ -77,7 +79,7 @@ func TestFrontPeers(t *testing.T) {
 		if path == "" {
 			continue
 		}
-		addr := freePort(t)
+		addr := testnet.Reserved(t)
 		file, text, args := c.conf(t.TempDir(), origin, addr)
 		at := write(t, file, text)
 		argv := []string{path}
