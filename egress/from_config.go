@@ -36,7 +36,7 @@ func FromConfig(c *configs.Egress, trace *relay.Trace, log *slog.Logger) (*Serve
 		site.Close()
 		return nil, err
 	}
-	set, err := servedUsers(c)
+	set, err := servedUsers(c, log)
 	if err != nil {
 		site.Close()
 		return nil, err

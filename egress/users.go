@@ -30,12 +30,12 @@ func OpenUsers(c *configs.Egress) (*users.Set, error) {
 }
 
 // servedUsers is OpenUsers for an egress that serves. There must be one user.
-func servedUsers(c *configs.Egress) (*users.Set, error) {
+func servedUsers(c *configs.Egress, log *slog.Logger) (*users.Set, error) {
 	declared, store, err := usersOf(c)
 	if err != nil {
 		return nil, err
 	}
-	o := users.Options{Failed: func(err error) { slog.Error("usage cannot be stored", "error", err) }}
+	o := users.Options{Failed: func(err error) { log.Error("usage cannot be stored", "error", err) }}
 	if store != nil {
 		o.Store = store
 	}
