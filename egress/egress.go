@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/byway-proxy/byway/egress/users"
+	"github.com/byway-proxy/byway/internal/sockets"
 	"github.com/byway-proxy/byway/masque"
 	"github.com/byway-proxy/byway/relay"
 )
@@ -51,6 +52,9 @@ type Server struct {
 	flows flows
 	acme  *ACME             // of the configuration; nil without
 	files *CertificateFiles // the same
+
+	// Sockets are those that a service manager has opened, of use to ListenAndServe; may be nil.
+	Sockets *sockets.Activated
 
 	mu     sync.Mutex
 	http   *http.Server

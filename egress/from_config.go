@@ -117,7 +117,7 @@ func (s *Server) ListenAndServe(ctx context.Context, c *configs.Egress, ready fu
 	if s.acme != nil {
 		defer s.acme.Close()
 	}
-	p, err := listen(ctx, c)
+	p, err := listen(ctx, c, s.Sockets)
 	if err != nil {
 		return err
 	}

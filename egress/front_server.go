@@ -12,12 +12,16 @@ import (
 
 	"github.com/byway-proxy/byway/configs"
 	"github.com/byway-proxy/byway/egress/front"
+	"github.com/byway-proxy/byway/internal/sockets"
 	"github.com/byway-proxy/byway/masque"
 )
 
 // A FrontServer is a website alone: what an egress is to those without a credential,
 // without any tunnels.
 type FrontServer struct {
+	// Sockets are those that a service manager has opened; may be nil.
+	Sockets *sockets.Activated
+
 	certs  certificates // none in the clear
 	site   *Website
 	http   *http.Server
@@ -84,7 +88,7 @@ func (s *FrontServer) ListenAndServe(ctx context.Context, c *configs.Egress, rea
 	if s.certs.acme != nil {
 		defer s.certs.acme.Close()
 	}
-	p, err := listen(ctx, c)
+	p, err := listen(ctx, c, s.Sockets)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/byway-proxy/byway/configs"
 	"github.com/byway-proxy/byway/egress/front"
+	"github.com/byway-proxy/byway/internal/sockets"
 )
 
 // ports are what a website is listened on.
@@ -25,18 +26,26 @@ func (p *ports) close() {
 	}
 }
 
-// listen opens what c names.
-func listen(ctx context.Context, c *configs.Egress) (*ports, error) {
+// listen opens what c names, of what is given what is there.
+func listen(ctx context.Context, c *configs.Egress, given *sockets.Activated) (*ports, error) {
 	l := &c.Listeners[0]
 	var p ports
 	var err error
-	p.tls, err = (&net.ListenConfig{}).Listen(ctx, "tcp", l.Address)
+	tcp := func(address string) (net.Listener, error) {
+		if l := given.Listener(address); l != nil {
+			return l, nil
+		}
+		return (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	}
+	p.tls, err = tcp(l.Address)
 	if err != nil {
 		return nil, c.Errorf("listen[0].address", "cannot be listened on: %w", err)
 	}
 	if l.HTTP3 && !l.Plain {
 		// The same port, which with port 0 the system has just chosen.
-		p.quic, err = (&net.ListenConfig{}).ListenPacket(ctx, "udp", p.tls.Addr().String())
+		if p.quic = given.PacketConn(l.Address); p.quic == nil {
+			p.quic, err = (&net.ListenConfig{}).ListenPacket(ctx, "udp", p.tls.Addr().String())
+		}
 		if err != nil {
 			p.close()
 			return nil, c.Errorf("listen[0].address", "cannot be listened on by UDP: %w; free the port, or leave HTTP/3 out with http3 = false", err)
@@ -44,7 +53,7 @@ func listen(ctx context.Context, c *configs.Egress) (*ports, error) {
 	}
 	if l.HTTPPort != 0 {
 		host, _, _ := net.SplitHostPort(l.Address) // it has been listened on
-		p.clear, err = (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(int(l.HTTPPort))))
+		p.clear, err = tcp(net.JoinHostPort(host, strconv.Itoa(int(l.HTTPPort))))
 		if err != nil {
 			p.close()
 			return nil, c.Errorf("listen[0].http_port", "cannot be listened on: %w; free the port, or leave http_port out", err)

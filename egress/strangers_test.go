@@ -125,8 +125,9 @@ func TestTiming(t *testing.T) {
 			z, w := mannWhitney(pair[0].took, pair[1].took), welch(pair[0].took, pair[1].took)
 			t.Logf("%s: %s (median %.1f µs) and %s (%.1f µs): z = %.2f, t = %.2f", proto,
 				pair[0].name, median(pair[0].took), pair[1].name, median(pair[1].took), z, w)
-			// One in a million by chance, if there is no difference.
-			if pair[0].method == pair[1].method && math.Abs(z) > 5 {
+			// One in a million by chance, if there is no difference; and one that could be seen over a network.
+			apart := math.Abs(median(pair[0].took)/median(pair[1].took) - 1)
+			if pair[0].method == pair[1].method && math.Abs(z) > 5 && apart > 0.03 {
 				t.Errorf("%s: %s and %s take different times: z = %.2f", proto, pair[0].name, pair[1].name, z)
 			}
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/byway-proxy/byway/chain"
 	"github.com/byway-proxy/byway/configs"
+	"github.com/byway-proxy/byway/internal/sockets"
 	"github.com/byway-proxy/byway/local/lists"
 	"github.com/byway-proxy/byway/relay"
 	"github.com/byway-proxy/byway/route"
@@ -65,6 +66,7 @@ type plan struct {
 	limits  configs.Limits
 	files   map[string][sha256.Size]byte // what hops were made of, by path
 	pauses  *pauses
+	sockets *sockets.Activated // that were handed over, and nobody has taken so far
 	chains  map[string]*chain.Chain
 	direct  chain.Dialer        // of what goes direct
 	lookups map[string]*lookups // by the chain that rules have names looked up by

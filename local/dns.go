@@ -96,7 +96,7 @@ func (s *Server) newNameServer(p *plan, i int, packets *net.UDPConn, conns net.L
 func openDNS(ctx context.Context, p *plan, i int) (*net.UDPConn, net.Listener, error) {
 	c, key := &p.config.DNS[i], fmt.Sprintf("dns[%d].listen", i)
 	for try := 1; ; try++ {
-		l, err := openTCP(ctx, p.config, c.Listen, c.Open, key)
+		l, err := p.openTCP(ctx, c.Listen, c.Open, key)
 		if err != nil {
 			return nil, nil, err
 		}

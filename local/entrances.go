@@ -53,6 +53,7 @@ type opening struct {
 // open opens what is missing for p. Where it fails, all is as it was.
 func (s *Server) open(ctx context.Context, p *plan, before *entrances) (*opening, error) {
 	o := &opening{s: s, p: p, before: before}
+	p.sockets = s.sockets
 	err := o.open(ctx)
 	if err != nil {
 		o.discard()
@@ -159,7 +160,7 @@ func (o *opening) forward(ctx context.Context, i int) error {
 	var l net.Listener
 	var err error
 	if d == nil {
-		l, err = openTCP(ctx, o.p.config, f.Listen, f.Open, at)
+		l, err = o.p.openTCP(ctx, f.Listen, f.Open, at)
 	} else {
 		err = within(o.p.config, d.Addr(), f.Listen, f.Open, at)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/byway-proxy/byway/chain"
 	"github.com/byway-proxy/byway/configs"
 	"github.com/byway-proxy/byway/internal/control"
+	"github.com/byway-proxy/byway/internal/sockets"
 	"github.com/byway-proxy/byway/local/lists"
 	"github.com/byway-proxy/byway/local/users"
 	"github.com/byway-proxy/byway/relay"
@@ -38,6 +39,7 @@ type Server struct {
 	over    bool         // no more reloads
 	load    func() (*configs.Client, error)
 	watcher Watcher
+	sockets *sockets.Activated
 
 	commands map[string]control.Command // of the control socket, besides its own
 }
@@ -72,6 +74,10 @@ func New(c *configs.Client, base chain.Dialer, log *slog.Logger) (*Server, error
 	s.limit(p)
 	return s, nil
 }
+
+// Inherit has the server take those of a that have the address of a listener or a forward, in place of
+// opening its own. It comes before [Server.Listen].
+func (s *Server) Inherit(a *sockets.Activated) { s.sockets = a }
 
 // now returns the plan in force.
 func (s *Server) now() *plan { return s.plan.Load() }

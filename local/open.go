@@ -21,10 +21,13 @@ func open(ctx context.Context, p *plan, i int) (net.Listener, error) {
 	key := fmt.Sprintf("listen[%d].", i)
 	path, ok := c.Socket()
 	if !ok {
-		return openTCP(ctx, p.config, c.Address, c.Open || len(c.Users) > 0, key+"address")
+		return p.openTCP(ctx, c.Address, c.Open || len(c.Users) > 0, key+"address")
 	}
 	if err := tellsPeer(p.config, i); err != nil {
 		return nil, err
+	}
+	if l := p.sockets.Listener(path); l != nil { // its mode is the manager's to give
+		return l, nil
 	}
 	l, err := sockets.Listen(ctx, path, c.Mode)
 	if errors.Is(err, errors.ErrUnsupported) {
@@ -42,6 +45,25 @@ func tellsPeer(c *configs.Client, i int) error {
 		return c.Errorf(fmt.Sprintf("listen[%d].allow_uids", i), "this system does not tell who connects; remove it, and use mode")
 	}
 	return nil
+}
+
+// openTCP is the function of that name, with the sockets that were handed over.
+func (p *plan) openTCP(ctx context.Context, address string, beyond bool, key string) (net.Listener, error) {
+	l := p.sockets.Listener(address)
+	if l == nil {
+		return openTCP(ctx, p.config, address, beyond, key)
+	}
+	err := within(p.config, l.Addr(), address, beyond, key)
+	if t, ok := l.(*net.TCPListener); ok && err == nil {
+		if raw, rerr := t.SyscallConn(); rerr == nil {
+			_ = keepAlives("", "", raw) // without, net's are the ones of accepted conns
+		}
+	}
+	if err != nil {
+		_ = l.Close()
+		return nil, err
+	}
+	return l, nil
 }
 
 // openTCP listens at host:port. Unless that may be beyond loopback, it makes sure

@@ -8,6 +8,7 @@ import (
 
 	"github.com/byway-proxy/byway/configs"
 	"github.com/byway-proxy/byway/egress"
+	"github.com/byway-proxy/byway/internal/sockets"
 	"github.com/byway-proxy/byway/local"
 )
 
@@ -38,8 +39,12 @@ func egressCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if s.Sockets, err = sockets.TakeActivated(); err != nil {
+			return err
+		}
 		defer reloadsEgress(c.Context(), s, cfg, file, logger)()
 		return s.ListenAndServe(c.Context(), cfg, func(a net.Addr) {
+			unclaimed(s.Sockets, logger)
 			attrs := []any{"address", a.String(), "users", len(s.Users.List())}
 			if cfg.TLS.Certificate == "" {
 				// Made on the spot: clients know it by its pin.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/byway-proxy/byway/configs"
 	"github.com/byway-proxy/byway/egress"
+	"github.com/byway-proxy/byway/internal/sockets"
 )
 
 func frontCommand() *cobra.Command {
@@ -34,7 +35,11 @@ func frontCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if s.Sockets, err = sockets.TakeActivated(); err != nil {
+			return err
+		}
 		return s.ListenAndServe(c.Context(), cfg, func(a net.Addr) {
+			unclaimed(s.Sockets, logger)
 			logger.Info("listening", "address", a.String(), "sites", len(cfg.Sites))
 		})
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/byway-proxy/byway/configs"
 	"github.com/byway-proxy/byway/internal/control"
+	"github.com/byway-proxy/byway/internal/sockets"
 	"github.com/byway-proxy/byway/local"
 )
 
@@ -66,10 +67,16 @@ func runCommand() *cobra.Command {
 			return err
 		}
 		defer stop()
+		given, err := sockets.TakeActivated()
+		if err != nil {
+			return err
+		}
+		s.Inherit(given)
 		listeners, forwards, err := s.Listen(c.Context())
 		if err != nil {
 			return err
 		}
+		unclaimed(given, logger)
 		if path := control.DefaultPath(); path != "" && cfg.Control.Serve && cfg.Control.Socket == "" {
 			if err := s.Control(c.Context(), path); err != nil {
 				logger.Warn("no control socket", "error", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,15 +24,15 @@ func TestWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		files := make(chan []string)
-		told := 0
-		go watch(ctx, files, func() { told++ })
+		var told atomic.Int64
+		go watch(ctx, files, func() { told.Add(1) })
 		files <- []string{file}
-		want := func(n int, what string) {
+		want := func(n int64, what string) {
 			t.Helper()
 			time.Sleep(10 * look)
 			synctest.Wait()
-			if told != n {
-				t.Errorf("%s: told %d times, not %d", what, told, n)
+			if told.Load() != n {
+				t.Errorf("%s: told %d times, not %d", what, told.Load(), n)
 			}
 		}
 		want(0, "nothing")

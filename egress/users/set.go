@@ -276,11 +276,11 @@ func (s *Set) Verify(fields []string) (user string, ok bool) {
 	if isBasic {
 		coded = rest
 	}
-	raw, err := base64.StdEncoding.DecodeString(coded)
+	raw, sound := decode(coded)
 	name, token, _ := strings.Cut(string(raw), ":")
 	kind := "none"
 	switch {
-	case isBasic && err == nil:
+	case isBasic && sound:
 		kind = "basic"
 	case strings.EqualFold(scheme, "bearer"):
 		kind, name, token = "bearer", "", rest

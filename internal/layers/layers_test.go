@@ -27,7 +27,7 @@ var allowed = map[string][]string{
 	"local":        {"chain", "relay", "socks", "httpproxy", "hop", "hop/ssh", "route", "configs", "local/lists", "internal/datagram", "internal/eyeballs", "internal/deadline", "internal/dnsask", "internal/sockets", "internal/control", "internal/status", "local/users", "local/names"},
 	"local/users":  {},
 	"local/names":  {"chain", "relay", "internal/sockets"},
-	"egress":       {"chain", "relay", "httpproxy", "internal/eyeballs", "masque", "hop", "route", "configs", "internal/dnsask", "internal/gauge", "internal/control", "egress/users", "egress/front", "egress/front/place", "egress/front/upstream"},
+	"egress":       {"chain", "relay", "httpproxy", "internal/eyeballs", "masque", "hop", "route", "configs", "internal/dnsask", "internal/gauge", "internal/sockets", "internal/control", "egress/users", "egress/front", "egress/front/place", "egress/front/upstream"},
 	"egress/users": {},
 	"configs":      {},
 	"cmd/byway":    {"*"},

@@ -89,8 +89,8 @@ var ways = map[string]map[string]string{
 	},
 	"net.ResolveUDPAddr": {"local/forward_udp.go": "the address of a forward, as its listener's"},
 	"net.FileConn":       {"relay/park_linux.go": "a parked conn comes back"},
-	"net.FileListener":   {"local/dns.go": "the open socket of a DNS listener that is replaced"},
-	"net.FilePacketConn": {"local/dns.go": "the same"},
+	"net.FileListener":   {"local/dns.go": "the open socket of a DNS listener that is replaced", "internal/sockets/activated.go": "those that a service manager has opened"},
+	"net.FilePacketConn": {"local/dns.go": "the same", "internal/sockets/activated.go": "the same"},
 
 	"net/http.Transport": {
 		"httpproxy/targets.go":            "plain HTTP to targets, dialled by the relay",
@@ -113,11 +113,12 @@ var ways = map[string]map[string]string{
 	"syscall.Socket":  {"hop/base_linux.go": "tries whether a mark may be set; never connected"},
 
 	"os.Getenv": {
-		"configs/read_secret.go":     "a secret, by the name that the file gives",
-		"local/hops.go":              "SSH_AUTH_SOCK",
-		"internal/control/server.go": "XDG_RUNTIME_DIR",
-		"cmd/byway/log.go":           "NO_COLOR",
-		"cmd/byway/top.go":           "NO_COLOR",
+		"configs/read_secret.go":        "a secret, by the name that the file gives",
+		"local/hops.go":                 "SSH_AUTH_SOCK",
+		"internal/control/server.go":    "XDG_RUNTIME_DIR",
+		"cmd/byway/log.go":              "NO_COLOR",
+		"cmd/byway/top.go":              "NO_COLOR",
+		"internal/sockets/activated.go": "LISTEN_PID and LISTEN_FDS: sockets that a service manager has opened",
 	},
 }
 
