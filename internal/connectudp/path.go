@@ -3,6 +3,7 @@ package connectudp
 import (
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 )
 
@@ -27,8 +28,8 @@ func Path(addr string) (string, error) {
 }
 
 // Target returns the target that the path of a request names, as host:port, and whether it
-// has the form. path comes escaped, and without a query. What host and port are made of is
-// for the caller to check.
+// has the form. path comes escaped, and without a query. What host is made of is for the caller
+// to check.
 func Target(path string) (addr string, ok bool) {
 	rest, ok := strings.CutPrefix(path, prefix)
 	if !ok {
@@ -39,9 +40,13 @@ func Target(path string) (addr string, ok bool) {
 	if !ended || rest != "" || host == "" || port == "" {
 		return "", false
 	}
-	host, err := url.PathUnescape(host)
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || n == 0 {
+		return "", false
+	}
+	host, err = url.PathUnescape(host)
 	if err != nil || strings.ContainsAny(host, "[]") {
 		return "", false
 	}
-	return net.JoinHostPort(host, port), true
+	return net.JoinHostPort(host, strconv.FormatUint(n, 10)), true
 }
