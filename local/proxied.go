@@ -2,6 +2,7 @@ package local
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -63,6 +64,10 @@ func (p *peers) unwrap(ctx context.Context, c net.Conn, limit time.Duration) (ne
 // readProxyHeader reads a header, and returns the client's address, the zero one if
 // it tells of none, and the bytes that were read too far.
 func readProxyHeader(r *bufio.Reader) (client netip.AddrPort, ahead []byte, err error) {
+	// The library takes whatever begins with "PROXY" for version 1.
+	if b, _ := r.Peek(6); len(b) == 6 && bytes.HasPrefix(b, []byte("PROXY")) && b[5] != ' ' {
+		return client, nil, fmt.Errorf("PROXY protocol: %w", proxyproto.ErrNoProxyProtocol)
+	}
 	h, err := proxyproto.Read(r)
 	if err != nil {
 		return client, nil, fmt.Errorf("PROXY protocol: %w", err)

@@ -80,7 +80,7 @@ func TestProxyHeaderInPieces(t *testing.T) {
 // nowhere.
 func FuzzProxyHeader(f *testing.F) {
 	for _, s := range []string{
-		"PROXY TCP4 192.0.2.9 192.0.2.1 9 80\r\nhello", "PROXY TCP6 2001:db8::9 2001:db8::1 9 80\r\n", "PROXY UNKNOWN x\r\n",
+		"PROXY TCP4 192.0.2.9 192.0.2.1 9 80\r\nhello", "PROXY TCP6 2001:db8::9 2001:db8::1 9 80\r\n", "PROXY UNKNOWN x\r\n", "PROXYn UNKNOWN x\r\n",
 		header2, header2 + "hello", signature2 + "\x20\x00\x00\x00", signature2 + "\x21\x21\x00\x24", signature2, "\x05\x01\x00", "",
 	} {
 		f.Add([]byte(s))
