@@ -119,8 +119,11 @@ func TestUDP(t *testing.T) {
 	d, derr := dante()
 	second, serr := dante2()
 	own := bywayPeer(t)
+	e, eerr := egress()
+	e = need(t, e, eerr)
 	for name, peers := range map[string][]peer{
 		"dante": {d}, "dante>dante": {d, second}, "byway": {own}, "dante>byway": {d, own}, "byway>dante": {own, d}, "byway>byway>dante": {own, own, d},
+		"egress": {e}, "byway>egress": {own, e}, "dante>egress": {d, e},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if strings.Contains(name, "dante") {
@@ -232,9 +235,8 @@ func checkPort(t *testing.T, proxy string, to []byte) {
 // TestUDPRefused: where a chain can't carry it, that is said, and nothing is sent.
 func TestUDPRefused(t *testing.T) {
 	target := answerer(t, "127.0.0.1")
-	e, eerr := egress()
 	for name, get := range map[string]member{
-		"squid": squid, "microsocks": microsocks, "go-socks5": armon, "egress": func() (peer, error) { return e, eerr }, "dante-4a": dante4a,
+		"squid": squid, "microsocks": microsocks, "go-socks5": armon, "dante-4a": dante4a,
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, err := get()

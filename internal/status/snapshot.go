@@ -85,7 +85,7 @@ func (b *Board) Snapshot(first bool) Snapshot {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	s.History = slices.Clone(b.history[max(0, len(b.history)-keep):])
+	s.History = append([]Sample{}, b.history[max(0, len(b.history)-keep):]...) // in JSON, none is no null
 	if !first {
 		s.History = s.History[max(0, len(s.History)-1):]
 	}

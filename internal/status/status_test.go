@@ -141,6 +141,9 @@ func TestDashboard(t *testing.T) {
 func TestSnapshot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := busy()
+		if s := b.Snapshot(true); s.History == nil {
+			t.Error("a page would find null in place of the history")
+		}
 		ctx, cancel := context.WithCancel(t.Context())
 		go b.Run(ctx)
 		time.Sleep(1500 * time.Millisecond)

@@ -164,7 +164,8 @@ function draw(s) {
   total("failed", count(s.total.failed));
   total("down", ...bytes(s.total.down));
   total("up", ...bytes(s.total.up));
-  history = s.history.length > 1 ? s.history : history.concat(s.history);
+  const told = s.history ?? [];
+  history = told.length > 1 ? told : history.concat(told);
   history = history.slice(-seconds);
   const rate = (n) => bytes(n).join(" ") + "/s";
   plot("down", history.map((h) => h.down), rate);
