@@ -38,7 +38,7 @@ async function login(page, token) {
     check(hops === "near,gone,far", "the hops are " + hops);
     check(await page.$("[data-hop=gone].dead"), "a dead member looks alive");
     check((await page.textContent("#failures tbody tr")).includes("connection refused"), "the failure is not told");
-    check(await page.$eval("#pdown path.curve", (e) => e.getAttribute("d").length > 1), "nothing is plotted");
+    await page.locator('#pdown path.curve[d^="M"]').waitFor({ state: "attached" }); // after a second
 
     // By keyboard alone: pause a hop, and let it go on.
     await page.focus('[aria-label="Pause near"]');
